@@ -1,0 +1,92 @@
+"""Plug-ins by file stem: a new sensor, mask, composite, filter, model or objective is one new file.
+
+Every kind of plug-in lives in one package; a module's stem is the plug-in's name, and one attribute of the module,
+fixed per kind, is the plug-in. Other distributions add plug-ins through entry points in the group
+``landcover_cli.<kind>``. Listing names imports nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from landcover_cli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where the plug-ins of one kind live, and which attribute of their module is the plug-in."""
+
+    package: str
+    attribute: str
+    title: str
+
+
+KINDS: dict[str, Kind] = {
+    "sensor": Kind("landcover_cli.sensors", "SENSOR", "sensors: bands, scale and mask rules"),
+    "mask": Kind("landcover_cli.optical.masks", "MASK", "cloud and shadow masks"),
+    "composite": Kind("landcover_cli.composites", "Reducer", "temporal composites"),
+    "speckle": Kind("landcover_cli.sar.speckle", "FILTER", "speckle filters"),
+    "model": Kind("models", "Model", "networks"),
+    "objective": Kind("landcover_cli.learn.objectives", "Objective", "training objectives"),
+    "step": Kind("landcover_cli.steps", "STEP", "pipeline steps"),
+}
+
+# Files of the plug-in packages that are shared code, not plug-ins; every other stem without a leading underscore is one.
+_SHARED = {"model": {"spec", "batch", "layers"}}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """Sorted names of all plug-ins of one kind.
+
+    Raises:
+        ConfigError: Two distributions provide the same name.
+    """
+    return tuple(sorted(_sources(kind)))
+
+
+def load(kind: str, name: str) -> Any:
+    """The plug-in object: the fixed attribute of the plug-in's module.
+
+    Raises:
+        ConfigError: No plug-in of that name (with the nearest names).
+    """
+    sources = _sources(kind)
+    if name not in sources:
+        near = difflib.get_close_matches(name, sources, n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigError(
+            f"unknown {kind} {name!r}",
+            remedy=f"{hint}available: {', '.join(sorted(sources)) or 'none'} (see `lc plugins`)",
+        )
+    target = sources[name]
+    if isinstance(target, importlib.metadata.EntryPoint):
+        return target.load()
+    return getattr(importlib.import_module(target), KINDS[kind].attribute)
+
+
+@cache
+def _sources(kind: str) -> dict[str, str | importlib.metadata.EntryPoint]:
+    """Name → module path (own) or entry point (third party)."""
+    where = KINDS[kind]
+    spec = importlib.util.find_spec(where.package)
+    found: dict[str, str | importlib.metadata.EntryPoint] = {}
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted(Path(folder).glob("*.py")):
+            if not path.stem.startswith("_") and path.stem not in _SHARED.get(kind, ()):
+                found[path.stem] = f"{where.package}.{path.stem}"
+    for entry in importlib.metadata.entry_points(group=f"landcover_cli.{kind}"):
+        if entry.name in found:
+            raise ConfigError(
+                f"two plug-ins named {entry.name!r} of kind {kind}: {found[entry.name]} and {entry.value}",
+                remedy="uninstall one of the two distributions, or ask its author to rename the plug-in",
+            )
+        found[entry.name] = entry
+    return found
