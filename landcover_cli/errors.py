@@ -51,19 +51,19 @@ class StorageError(InputError):
     """A target cannot be written: no permission, no space, a vanished folder."""
 
 
-class PartialFailure(LcError):
+class PartialFailureError(LcError):
     """Some units failed; the rest is finished and published."""
 
     exit_code = 4
 
 
-class WorkspaceLocked(LcError):
+class WorkspaceLockedError(LcError):
     """Another run holds the workspace."""
 
     exit_code = 5
 
 
-class ChangeAlarm(LcError):
+class ChangeAlarmError(LcError):
     """The new map differs from the last one by more than the user allows; it is published all the same."""
 
     exit_code = 6

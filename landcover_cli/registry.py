@@ -38,7 +38,7 @@ KINDS: dict[str, Kind] = {
     "step": Kind("landcover_cli.steps", "STEP", "pipeline steps"),
 }
 
-# Files of the plug-in packages that are shared code, not plug-ins; every other stem without a leading underscore is one.
+# Shared code within the plug-in packages; every other stem without a leading underscore is a plug-in.
 _SHARED = {"model": {"spec", "batch", "layers"}}
 
 

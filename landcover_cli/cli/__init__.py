@@ -1,1 +1,1 @@
-
+"""The command line: one thin file per command group, shared options declared once."""

@@ -1,1 +1,1 @@
-
+"""The only room that opens files: readers, writers, stores."""

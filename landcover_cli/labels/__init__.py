@@ -1,1 +1,1 @@
-
+"""Legends, crosswalks, rasterising, sampling, splits."""

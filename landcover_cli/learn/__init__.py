@@ -1,1 +1,1 @@
-
+"""Samples, objectives, training loop, predictor; the only room that imports torch and ``models``."""

@@ -1,1 +1,1 @@
-
+"""Optical numerics: reflectance, masks, indices. Pure functions."""

@@ -1,0 +1,49 @@
+"""Labels and patches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from landcover_cli.config.base import Section
+
+
+class LabelsConfig(Section):
+    """Reference labels and their legend."""
+
+    source: str = Field(
+        description="Polygons, points (GeoPackage, GeoJSON, GeoParquet) or a class raster, relative to the "
+        "pipeline file; `{name}` takes a region's value."
+    )
+    layer: str | None = Field(
+        None, description="Layer of a GeoPackage, or variable of a NetCDF; default: the only one."
+    )
+    attribute: str | None = Field(None, description="Attribute of vector labels that holds the class code or name.")
+    legend: str = Field(description="Legend file (YAML): codes, names, colours, descriptions.")
+    crosswalk: str | None = Field(None, description="Crosswalk file (YAML) from the labels' codes to the legend's.")
+    rule: Literal["centre", "all_touched"] = Field("centre", description="Which pixels a polygon labels.")
+    ignore: tuple[int, ...] = Field((), description="Codes that mean `no label`.")
+
+
+class SplitConfig(Section):
+    """How patches are divided into training, validation and test."""
+
+    method: Literal["spatial_blocks", "random", "halves"] = Field(
+        "spatial_blocks", description="How ground is divided."
+    )
+    ratios: tuple[float, float, float] = Field((0.6, 0.2, 0.2), description="Train, validation, test.")
+    block_px: int = Field(128, ge=1, description="Edge of a spatial block in pixels.")
+    buffer_px: int = Field(0, ge=0, description="Ground left out between blocks of different splits, in pixels.")
+
+
+class TileConfig(Section):
+    """Training patches."""
+
+    patch_px: int = Field(64, ge=8, le=4096, description="Patch edge in pixels of the product grid.")
+    stride_px: int | None = Field(None, ge=1, description="Step between patches; default: the patch edge.")
+    min_labelled: float = Field(
+        0.02, ge=0, le=1, description="Patches with a smaller share of labelled pixels are left out."
+    )
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    seed: int = Field(0, ge=0, description="Seed of the split.")

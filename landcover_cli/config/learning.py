@@ -1,0 +1,59 @@
+"""Training, prediction, assessment, report."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from landcover_cli.config.base import Section
+
+
+class TrainConfig(Section):
+    """The network and how it is trained."""
+
+    model: str = Field("fusion_utae", description="Model plug-in (see `lc plugins`).")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the network.")
+    objective: str = Field("cross_entropy", description="Objective plug-in.")
+    epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training patches.")
+    batch: int = Field(8, ge=1, description="Patches per step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.")
+    augment: bool = Field(True, description="Flips, quarter turns and dropped dates.")
+    seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation.")
+    threads: int = Field(
+        2, ge=1, description="Compute threads; a parameter, because it decides the last bits of the weights."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of forward and backward passes."
+    )
+
+
+class PredictConfig(Section):
+    """How the map is made from the model."""
+
+    stride_px: int | None = Field(
+        None, ge=1, description="Step between windows in pixels; default: three quarters of the model's patch."
+    )
+    batch: int = Field(8, ge=1, description="Windows per forward pass; the last batch is padded to it.")
+    blend: Literal["linear", "hann", "trim"] = Field("linear", description="How overlapping windows are joined.")
+    probabilities: bool = Field(False, description="Also write one scaled uint8 probability band per class.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the forward pass.")
+
+
+class AssessConfig(Section):
+    """What the map is compared with."""
+
+    source: str | None = Field(None, description="Reference raster or vector; default: the labels of the test split.")
+    attribute: str | None = Field(None, description="Attribute of vector references with the class code or name.")
+    layer: str | None = Field(None, description="Layer of a GeoPackage, or variable of a NetCDF.")
+    crosswalk: str | None = Field(None, description="Crosswalk file from the reference's codes to the legend's.")
+    ignore: tuple[int, ...] = Field((), description="Codes that mean `no reference`.")
+    exclude_training: bool = Field(True, description="Leave out ground that a training or validation patch covers.")
+
+
+class ReportConfig(Section):
+    """The HTML page."""
+
+    title: str = Field("Land-cover map", description="Heading of the page.")
