@@ -104,7 +104,7 @@ def pipeline_schema() -> str:
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses duplicate keys, which YAML readers otherwise swallow silently."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # type: ignore[override]
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = str(key_node.value)
