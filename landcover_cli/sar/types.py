@@ -34,13 +34,13 @@ def seconds_since(epoch: np.datetime64, time: np.datetime64) -> float:
     Returns:
         Signed seconds as float64.
     """
-    delta = np.datetime64(time, "ns") - np.datetime64(epoch, "ns")
+    delta = time.astype("datetime64[ns]") - epoch.astype("datetime64[ns]")
     return float(delta / np.timedelta64(1, "ns")) * 1e-9
 
 
 def instant(epoch: np.datetime64, time_s: float) -> np.datetime64:
     """The UTC instant that lies `time_s` seconds after `epoch`, rounded to the nanosecond."""
-    return np.datetime64(epoch, "ns") + np.timedelta64(round(time_s * 1e9), "ns")
+    return epoch.astype("datetime64[ns]") + np.timedelta64(round(time_s * 1e9), "ns")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class OrbitStateVectors:
 
     def rebased(self, epoch: np.datetime64) -> OrbitStateVectors:
         """The same vectors with times counted from another epoch."""
-        return replace(self, epoch=np.datetime64(epoch, "ns"), time_s=self.time_s - seconds_since(self.epoch, epoch))
+        return replace(self, epoch=epoch.astype("datetime64[ns]"), time_s=self.time_s - seconds_since(self.epoch, epoch))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -384,6 +384,20 @@ class S1Annotation:
     swath_merge: SwathMerge
     thermal_noise_removed: bool
     orbit_source: str
+
+    def line_times_s(self) -> FloatArray:
+        """Zero-Doppler time of every line, [lines], seconds since the epoch.
+
+        The bursts of a TOPS SLC overlap in time: each line counts from the start of its own burst.
+        """
+        n_lines = self.image.shape_yx[0]
+        step = self.image.azimuth_time_interval_s
+        timing = self.swath_timing
+        if not timing.bursts:
+            return np.asarray(self.image.first_line_time_s + np.arange(n_lines) * step, dtype=np.float64)
+        burst, row = np.divmod(np.arange(n_lines), timing.lines_per_burst)
+        starts = np.array([b.azimuth_time_s for b in timing.bursts])
+        return np.asarray(starts[np.minimum(burst, len(starts) - 1)] + row * step, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
