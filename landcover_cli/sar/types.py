@@ -81,7 +81,8 @@ class OrbitStateVectors:
 
     def rebased(self, epoch: np.datetime64) -> OrbitStateVectors:
         """The same vectors with times counted from another epoch."""
-        return replace(self, epoch=epoch.astype("datetime64[ns]"), time_s=self.time_s - seconds_since(self.epoch, epoch))
+        shift_s = seconds_since(self.epoch, epoch)
+        return replace(self, epoch=epoch.astype("datetime64[ns]"), time_s=self.time_s - shift_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
