@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from landcover_cli.config.base import Section
@@ -17,6 +16,7 @@ from landcover_cli.config.learning import AssessConfig, PredictConfig, ReportCon
 from landcover_cli.config.place import GridConfig, PeriodConfig, RegionConfig
 from landcover_cli.config.runtime import RuntimeConfig
 from landcover_cli.config.sources import SourceConfig
+from landcover_cli.config.strictyaml import load_document
 from landcover_cli.errors import ConfigError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -29,6 +29,9 @@ class PipelineConfig(Section):
     workspace: str = Field("work", description="Folder of all results, relative to the pipeline file.")
     aoi: str | None = Field(None, description="Polygon file of the area to map (one region). Either this or `regions`.")
     regions: dict[str, RegionConfig] = Field(default_factory=dict, description="Several areas by name.")
+    vars: dict[str, str] = Field(
+        default_factory=dict, description="Values for `{name}` in paths, common to all regions (`--set vars.name=...`)."
+    )
     grid: GridConfig = Field(default_factory=GridConfig, description="The product grid.")
     period: PeriodConfig | None = Field(None, description="From when to when; a region may override it.")
     sources: dict[str, SourceConfig] = Field(min_length=1, description="Inputs of the model by name.")
@@ -75,10 +78,9 @@ def load_pipeline(path: Path) -> PipelineConfig:
             f"pipeline file {path} is not UTF-8 text ({error.reason})", remedy="save it as UTF-8"
         ) from None
     try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader that also refuses duplicate keys
-    except (yaml.YAMLError, RecursionError) as error:
-        where = " ".join(str(error).split())
-        raise ConfigError(f"pipeline file {path} is not valid YAML: {where}", remedy="mend the line it names") from None
+        document = load_document(text)
+    except ValueError as error:
+        raise ConfigError(f"pipeline file {path} is not valid YAML: {error}", remedy="mend the line it names") from None
     if not isinstance(document, dict):
         raise ConfigError(f"pipeline file {path} holds no mapping", remedy="start from `lc config show` or examples/")
     return parse_pipeline(document, str(path))
@@ -99,19 +101,6 @@ def parse_pipeline(document: dict[str, Any], name: str) -> PipelineConfig:
 def pipeline_schema() -> str:
     """JSON schema of the pipeline file."""
     return json.dumps(PipelineConfig.model_json_schema(), indent=2, ensure_ascii=False)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, which YAML readers otherwise swallow silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,0 +1,91 @@
+"""Outputs appear whole or not at all: scratch beside the target, then one rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from landcover_cli.errors import InputError, StorageError
+
+_STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+def storage_error(target: Path, error: OSError) -> StorageError:
+    """The user's view of a failed write: what, why, and what mends it."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageError(
+            f"cannot write {target}: the disk is full", remedy="free space, then run the same command again"
+        )
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return StorageError(f"cannot write {target}: {error.strerror}", remedy="choose a folder you may write to")
+    return StorageError(f"cannot write {target}: {error.strerror or error}", remedy="check the disk and the path")
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Whether an exception says that the disk, not the data, is at fault.
+
+    GDAL, HDF5 and zarr wrap the system's word in errors of their own, so the text is looked at too.
+    """
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
+        return True
+    return "No space left on device" in str(error)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """A scratch path beside `target`; renamed onto it on success, removed on failure.
+
+    Raises:
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    scratch = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        scratch.replace(target)
+    except OSError as error:
+        if is_storage_error(error):
+            raise storage_error(target, error) from error
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty scratch folder beside `target`; renamed to it on success, removed on failure.
+
+    Args:
+        target: Folder that appears. It must not exist, or be empty, unless `replace` is set.
+        replace: Swap out an existing folder.
+
+    Raises:
+        InputError: The target exists and `replace` is not set.
+        StorageError: The parent cannot be written, or the disk is full.
+    """
+    if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"output {target} exists already", remedy="choose another --out, or remove it")
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    scratch = target.with_name(f".{target.name}.{token}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir()
+        yield scratch
+        if target.exists():
+            old = target.with_name(f".{target.name}.old-{token}")
+            target.rename(old)
+            scratch.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            scratch.rename(target)
+    except OSError as error:
+        if is_storage_error(error):
+            raise storage_error(target, error) from error
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
