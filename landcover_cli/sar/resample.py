@@ -1,0 +1,147 @@
+"""Bilinear kernels: radar intensity at fractional (line, pixel), and terrain heights at map pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_cli.sar.ground import node_row
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+
+def bilinear_yx(
+    intensity: Float32Array, origin_yx: tuple[int, int], line: FloatArray, pixel: FloatArray
+) -> Float32Array:
+    """Sample a window of an image at fractional coordinates.
+
+    Whole numbers are sample centres. A neighbour takes part if its weight is above zero; where any of them is NaN or
+    outside the window, the result is NaN: nodata spreads, a value is never made from less than it needs.
+
+    Args:
+        intensity: [ny, nx] linear power, NaN for nodata.
+        origin_yx: Line and pixel of the first sample of the window within the image.
+        line: [h, w] lines to sample at, in image coordinates; NaN gives NaN.
+        pixel: [h, w] pixels.
+
+    Returns:
+        [h, w] float32 linear power.
+    """
+    out = np.empty(line.shape, dtype=np.float32)
+    _bilinear(np.ascontiguousarray(intensity), origin_yx, line, pixel, out)
+    return out
+
+
+def nearest_yx(
+    values: NDArray, origin_yx: tuple[int, int], line: FloatArray, pixel: FloatArray, fill: float
+) -> NDArray:
+    """The sample nearest to fractional coordinates, for codes and masks.
+
+    Args:
+        values: [ny, nx] of any type.
+        origin_yx: Line and pixel of the first sample within the image.
+        line: [h, w] lines in image coordinates.
+        pixel: [h, w] pixels.
+        fill: Value outside the window and for NaN coordinates.
+
+    Returns:
+        [h, w] of the type of `values`.
+    """
+    ny, nx = values.shape
+    with np.errstate(invalid="ignore"):
+        row = np.floor(line + 0.5) - origin_yx[0]
+        col = np.floor(pixel + 0.5) - origin_yx[1]
+        inside = (row >= 0) & (row < ny) & (col >= 0) & (col < nx)
+    out = np.full(line.shape, fill, dtype=values.dtype)
+    out[inside] = values[row[inside].astype(np.int64), col[inside].astype(np.int64)]
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _bilinear(
+    image: Float32Array, origin: tuple[int, int], line: FloatArray, pixel: FloatArray, out: Float32Array
+) -> None:
+    ny, nx = image.shape
+    for r in range(line.shape[0]):
+        for c in range(line.shape[1]):
+            y, x = line[r, c], pixel[r, c]
+            out[r, c] = np.nan
+            if not (abs(y) < 1e9 and abs(x) < 1e9):
+                continue
+            fi, fj = math.floor(y), math.floor(x)
+            # Fractions are taken in image coordinates, so that they do not depend on where the window begins.
+            v, u = y - fi, x - fj
+            i, j = int(fi) - origin[0], int(fj) - origin[1]
+            i1 = i + 1 if v > 0.0 else i
+            j1 = j + 1 if u > 0.0 else j
+            if i < 0 or j < 0 or i1 >= ny or j1 >= nx:
+                continue
+            top = image[i, j] + u * (np.float64(image[i, j1]) - image[i, j])
+            low = image[i1, j] + u * (np.float64(image[i1, j1]) - image[i1, j])
+            out[r, c] = np.float32(top + v * (low - top))
+
+
+@numba.njit(nogil=True, cache=True)
+def fill_heights(
+    values: FloatArray,
+    lattice: FloatArray,
+    corner: tuple[int, int],
+    xy: FloatArray,
+    frame: tuple[int, int, int],
+    origin: tuple[int, int],
+    out: FloatArray,
+) -> None:
+    """Fill the NaN of a block with bilinear heights.
+
+    The DEM pixel that holds the place must be valid; of the other three neighbours, those without data are left out and
+    the weights of the rest are raised. Half a pixel inside the rim of a tile this is the nearest row or column.
+
+    Args:
+        values: [ny, nx] heights of a window of the DEM, NaN for none.
+        lattice: [4] left edge, upper edge, column and row spacing (both positive) of the DEM's whole lattice.
+        corner: Row and column of the window's first pixel on that lattice.
+        xy: [my, mx, 2] DEM coordinates of the map grid's nodes.
+        frame: `GroundNodes.frame` of the nodes.
+        origin: Row and column of the block on the map lattice.
+        out: [h, w] heights, filled in place where NaN.
+    """
+    step, _, node_col0 = frame
+    line = np.empty((xy.shape[1], 2))
+    for r in range(out.shape[0]):
+        node_row(xy, frame, origin[0] + r, line)
+        for c in range(out.shape[1]):
+            if not np.isnan(out[r, c]):
+                continue
+            base = (origin[1] + c) // step
+            weight = (origin[1] + c - base * step) / step
+            j = base - node_col0
+            x = line[j, 0] + weight * (line[j + 1, 0] - line[j, 0])
+            y = line[j, 1] + weight * (line[j + 1, 1] - line[j, 1])
+            col = (x - lattice[0]) / lattice[2] - 0.5
+            row = (lattice[1] - y) / lattice[3] - 0.5
+            if np.isfinite(col) and np.isfinite(row):
+                out[r, c] = _height_at(values, row, col, corner)
+
+
+@numba.njit(nogil=True, cache=True)
+def _height_at(values: FloatArray, row: float, col: float, corner: tuple[int, int]) -> float:
+    ny, nx = values.shape
+    near_i = math.floor(row + 0.5) - corner[0]
+    near_j = math.floor(col + 0.5) - corner[1]
+    if near_i < 0 or near_j < 0 or near_i >= ny or near_j >= nx or np.isnan(values[near_i, near_j]):
+        return np.nan
+    fi, fj = math.floor(row), math.floor(col)
+    v, u = row - fi, col - fj
+    total, weights = 0.0, 0.0
+    for di in range(2):
+        for dj in range(2):
+            a, b = int(fi) + di - corner[0], int(fj) + dj - corner[1]
+            w = (v if di else 1.0 - v) * (u if dj else 1.0 - u)
+            if 0 <= a < ny and 0 <= b < nx and w > 0.0 and not np.isnan(values[a, b]):
+                total += w * values[a, b]
+                weights += w
+    return total / weights
