@@ -1,0 +1,503 @@
+"""The cube store: pieces of a cube as Zarr, written whole and read as one.
+
+A piece holds one source over one tile and one or more periods; a merged cube is the same thing over a whole area. Group
+attributes carry what a plan needs (bands, bounds, periods), so that opening a thousand pieces reads a thousand small
+JSON files and no chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from landcover_cli.core.types import Period
+from landcover_cli.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+Bounds = tuple[float, float, float, float]
+CHUNK_PX = 256
+_EPOCH = date(1970, 1, 1)
+_NEEDED = ("source", "sensor", "kind", "units", "scale", "offset", "gsd_m", "crs", "bounds_m", "periods", "bands")
+
+
+@dataclass(frozen=True)
+class CubeSpec:
+    """Everything about a cube but its pixels.
+
+    Attributes:
+        source: Name of the source in the pipeline file.
+        sensor: Name of the sensor plug-in; empty for static layers.
+        kind: ``series`` (one time per period) or ``image`` (time = 1, no period).
+        bands: Band names in order.
+        units: ``reflectance_dn``, ``gamma0_linear``, ...
+        scale: Physical value = stored · scale + offset.
+        offset: See `scale`.
+        gsd_m: Pixel edge in metres.
+        crs: ``EPSG:<code>`` or WKT.
+        bounds_m: (left, bottom, right, top); whole multiples of `gsd_m`.
+        periods: Composite periods in order; empty for an image.
+        dtype: ``uint16`` (0 where invalid) or ``float32`` (NaN where invalid).
+        attrs: Further facts: composite method, item ids per period, ...
+    """
+
+    source: str
+    sensor: str
+    kind: Literal["series", "image"]
+    bands: tuple[str, ...]
+    units: str
+    scale: float
+    offset: float
+    gsd_m: float
+    crs: str
+    bounds_m: Bounds
+    periods: tuple[Period, ...]
+    dtype: str
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape_tbyx(self) -> tuple[int, int, int, int]:
+        """(time, band, y, x)."""
+        left, bottom, right, top = self.bounds_m
+        height, width = round((top - bottom) / self.gsd_m), round((right - left) / self.gsd_m)
+        return max(len(self.periods), 1), len(self.bands), height, width
+
+    def to_attrs(self) -> dict[str, Any]:
+        """Group attributes of the Zarr."""
+        return {
+            **self.attrs,
+            "Conventions": "CF-1.11",
+            "source": self.source,
+            "sensor": self.sensor,
+            "kind": self.kind,
+            "bands": list(self.bands),
+            "units": self.units,
+            "scale": self.scale,
+            "offset": self.offset,
+            "gsd_m": self.gsd_m,
+            "crs": self.crs,
+            "bounds_m": list(self.bounds_m),
+            "periods": [[p.start.isoformat(), p.end.isoformat()] for p in self.periods],
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_attrs(cls, attrs: Mapping[str, Any], name: str) -> CubeSpec:
+        """From the group attributes of a Zarr called `name`.
+
+        Raises:
+            InputError: An attribute is missing or not what it must be.
+        """
+        missing = [key for key in (*_NEEDED, "dtype") if key not in attrs]
+        if missing:
+            raise InputError(f"cube {name}: attribute {missing[0]!r} is missing", remedy="write it with `lc composite`")
+        rest = {k: v for k, v in attrs.items() if k not in {*_NEEDED, "dtype", "Conventions"}}
+        try:
+            left, bottom, right, top = (float(v) for v in attrs["bounds_m"])
+            return cls(
+                source=str(attrs["source"]),
+                sensor=str(attrs["sensor"]),
+                kind=cast(Literal["series", "image"], attrs["kind"]),
+                bands=tuple(attrs["bands"]),
+                units=str(attrs["units"]),
+                scale=float(attrs["scale"]),
+                offset=float(attrs["offset"]),
+                gsd_m=float(attrs["gsd_m"]),
+                crs=str(attrs["crs"]),
+                bounds_m=(left, bottom, right, top),
+                periods=tuple(Period(date.fromisoformat(a), date.fromisoformat(b)) for a, b in attrs["periods"]),
+                dtype=str(attrs["dtype"]),
+                attrs=rest,
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"cube {name}: attributes are damaged ({error})", remedy="make the cube again") from None
+
+
+class CubeWriter:
+    """Writes one cube window by window; nothing is held but one window.
+
+    The arrays are created at once, chunks follow with `write`, and `close` adds the group's summary of all arrays.
+    """
+
+    def __init__(self, path: Path, spec: CubeSpec) -> None:
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        self.spec = spec
+        self._path = path
+        time, band, height, width = spec.shape_tbyx
+        # A fixed item size keeps the bytes the same whatever library version guesses it.
+        codec = {
+            size: BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=size, blocksize=0)
+            for size in (1, 2, 4)
+        }
+        chunk = (1, min(height, CHUNK_PX), min(width, CHUNK_PX))
+        dtype = np.dtype(spec.dtype)
+        try:
+            self._group = zarr.create_group(path, zarr_format=3, attributes=spec.to_attrs())
+            self._arrays: dict[str, zarr.Array] = {
+                "data": self._group.create_array(
+                    "data",
+                    shape=spec.shape_tbyx,
+                    dtype=dtype,
+                    chunks=(1, band, *chunk[1:]),
+                    compressors=codec[dtype.itemsize],
+                    fill_value=np.nan if dtype.kind == "f" else 0,
+                    dimension_names=["time", "band", "y", "x"],
+                    attributes=_data_attrs(spec),
+                )
+            }
+            for name, kind, text in (
+                ("valid", "bool", "at least one clear observation of every band"),
+                ("n_clear", "uint16", "number of clear observations"),
+                ("n_obs", "uint16", "number of observations"),
+            ):
+                self._arrays[name] = self._group.create_array(
+                    name,
+                    shape=(time, height, width),
+                    dtype=kind,
+                    chunks=chunk,
+                    compressors=codec[np.dtype(kind).itemsize],
+                    fill_value=0,
+                    dimension_names=["time", "y", "x"],
+                    attributes={"grid_mapping": "spatial_ref", "long_name": text},
+                )
+            self._write_coordinates()
+        except OSError as error:
+            raise _not_writable(path, error) from error
+
+    def write(
+        self,
+        t: int,
+        y0: int,
+        x0: int,
+        data_byx: np.ndarray,
+        valid_yx: np.ndarray,
+        n_clear_yx: np.ndarray,
+        n_obs_yx: np.ndarray,
+    ) -> None:
+        """Write one window of one period; windows that start at multiples of `CHUNK_PX` touch no chunk twice.
+
+        Raises:
+            StorageError: The target cannot be written.
+        """
+        height, width = valid_yx.shape
+        y, x = slice(y0, y0 + height), slice(x0, x0 + width)
+        try:
+            self._arrays["data"][t, :, y, x] = data_byx
+            for name, value in (("valid", valid_yx), ("n_clear", n_clear_yx), ("n_obs", n_obs_yx)):
+                self._arrays[name][t, y, x] = value
+        except OSError as error:
+            raise _not_writable(self._path, error) from error
+
+    def close(self) -> None:
+        """Add the consolidated metadata, in sorted order, so that one small file opens the cube."""
+        root = self._path / "zarr.json"
+        arrays = {p.parent.name: json.loads(p.read_text()) for p in sorted(self._path.glob("*/zarr.json"))}
+        head = json.loads(root.read_text())
+        head["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        try:
+            root.write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise _not_writable(self._path, error) from error
+
+    def _write_coordinates(self) -> None:
+        spec = self.spec
+        left, _, _, top = spec.bounds_m
+        _, _, height, width = spec.shape_tbyx
+        days = [(p.middle - _EPOCH).days for p in spec.periods] or [0]
+        units = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
+        time_attrs: dict[str, Any] = {"standard_name": "time", **units, "axis": "T"}
+        if spec.periods:
+            time_attrs["bounds"] = "time_bounds"
+            edges = [[(p.start - _EPOCH).days, (p.end - _EPOCH).days] for p in spec.periods]
+            self._coordinate("time_bounds", np.array(edges, "int64"), ["time", "bounds"], {})
+        self._coordinate("time", np.array(days, "int64"), ["time"], time_attrs)
+        self._coordinate("band", np.array(spec.bands, dtype=object), ["band"], {})
+        y = top - spec.gsd_m * (np.arange(height) + 0.5)
+        x = left + spec.gsd_m * (np.arange(width) + 0.5)
+        for name, value, axis in (("y", y, "Y"), ("x", x, "X")):
+            attrs = {"standard_name": f"projection_{name}_coordinate", "units": "m", "axis": axis}
+            self._coordinate(name, value, [name], attrs)
+        geotransform = f"{left!r} {spec.gsd_m!r} 0.0 {top!r} 0.0 {-spec.gsd_m!r}"
+        self._coordinate("spatial_ref", np.array(0, "int64"), [], {**_cf_crs(spec.crs), "GeoTransform": geotransform})
+
+    def _coordinate(self, name: str, value: np.ndarray, dims: list[str], attrs: dict[str, Any]) -> None:
+        array = self._group.create_array(
+            name,
+            shape=value.shape,
+            dtype=str if value.dtype == object else value.dtype,
+            chunks=value.shape,
+            compressors=None,
+            dimension_names=dims,
+            attributes=attrs,
+        )
+        array[...] = value
+
+
+def _not_writable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot write {path}: {error.strerror or error}", remedy="check permissions and free space")
+
+
+def _data_attrs(spec: CubeSpec) -> dict[str, Any]:
+    attrs: dict[str, Any] = {"grid_mapping": "spatial_ref", "long_name": spec.units}
+    if spec.dtype != "float32":
+        attrs["_FillValue"] = 0
+        attrs["scale_factor"] = spec.scale
+        attrs["add_offset"] = spec.offset
+    return attrs
+
+
+@lru_cache(maxsize=16)
+def _cf_crs(crs: str) -> dict[str, Any]:
+    from pyproj import CRS
+
+    cf = cast(dict[str, Any], CRS.from_user_input(crs).to_cf())
+    cf["spatial_ref"] = cf["crs_wkt"]
+    return cf
+
+
+def write_cube(path: Path, ds: xr.Dataset) -> None:
+    """Write a checked cube as Zarr (format 3), the same bytes for the same values.
+
+    Args:
+        path: New folder, ``*.zarr``.
+        ds: As `check_cube` demands.
+
+    Raises:
+        InputError: `ds` breaks the cube contract.
+        StorageError: The target cannot be written.
+    """
+    check_cube(ds)
+    spec = CubeSpec.from_attrs(ds.attrs, str(path))
+    writer = CubeWriter(path, spec)
+    for t in range(spec.shape_tbyx[0]):
+        planes = (ds[name].values[t] for name in ("data", "valid", "n_clear", "n_obs"))
+        writer.write(t, 0, 0, *planes)
+    writer.close()
+
+
+def make_cube(
+    spec: CubeSpec, data_tbyx: np.ndarray, valid_tyx: np.ndarray, n_clear_tyx: np.ndarray, n_obs_tyx: np.ndarray
+) -> xr.Dataset:
+    """A cube in memory from its arrays, with coordinates and CRS as the store writes them."""
+    import xarray as xr
+
+    left, _, _, top = spec.bounds_m
+    _, _, height, width = spec.shape_tbyx
+    days = np.array([p.middle for p in spec.periods] or [_EPOCH], dtype="datetime64[ns]")
+    tyx = ("time", "y", "x")
+    mapping = {"grid_mapping": "spatial_ref"}
+    coords: dict[str, Any] = {
+        "time": days,
+        "band": list(spec.bands),
+        "y": top - spec.gsd_m * (np.arange(height) + 0.5),
+        "x": left + spec.gsd_m * (np.arange(width) + 0.5),
+        "spatial_ref": ((), 0, _cf_crs(spec.crs)),
+    }
+    variables: dict[str, Any] = {
+        "data": (("time", "band", "y", "x"), data_tbyx, mapping),
+        "valid": (tyx, valid_tyx, mapping),
+        "n_clear": (tyx, n_clear_tyx, mapping),
+        "n_obs": (tyx, n_obs_tyx, mapping),
+    }
+    return xr.Dataset(variables, coords, spec.to_attrs())
+
+
+def check_cube(ds: xr.Dataset) -> None:
+    """Check that a dataset is a cube: names, axis order, types, coordinates, attributes.
+
+    Raises:
+        InputError: With the first thing that is not as it must be.
+    """
+
+    def refuse(what: str) -> InputError:
+        return InputError(f"not a cube: {what}", remedy="see the cube contract in docs/methods/cube.md")
+
+    spec = CubeSpec.from_attrs(ds.attrs, "in memory")
+    shape = dict(zip(("time", "band", "y", "x"), spec.shape_tbyx, strict=True))
+    for name, dims, types in (
+        ("data", ("time", "band", "y", "x"), ("uint16", "float32")),
+        ("valid", ("time", "y", "x"), ("bool",)),
+        ("n_clear", ("time", "y", "x"), ("uint16",)),
+        ("n_obs", ("time", "y", "x"), ("uint16",)),
+    ):
+        if name not in ds:
+            raise refuse(f"variable {name!r} is missing")
+        if ds[name].dims != dims:
+            raise refuse(f"{name} has axes {ds[name].dims}, not {dims}")
+        if str(ds[name].dtype) not in types:
+            raise refuse(f"{name} has type {ds[name].dtype}, not {' or '.join(types)}")
+        found = dict(zip(dims, ds[name].shape, strict=True))
+        if found != {dim: shape[dim] for dim in dims}:
+            raise refuse(f"{name} has shape {found}, the attributes say {shape}")
+    if str(ds["data"].dtype) != spec.dtype:
+        raise refuse(f"data has type {ds['data'].dtype}, the attributes say {spec.dtype}")
+    if spec.kind not in {"series", "image"} or (spec.kind == "series") != bool(spec.periods):
+        raise refuse(f"kind {spec.kind!r} with {len(spec.periods)} periods")
+    if any(a.end > b.start for a, b in zip(spec.periods, spec.periods[1:], strict=False)):
+        raise refuse("periods overlap or are not in order")
+    if [str(b) for b in ds["band"].values] != list(spec.bands):
+        raise refuse(f"bands {ds['band'].values} differ from the attribute {spec.bands}")
+    if any(abs(edge / spec.gsd_m - round(edge / spec.gsd_m)) > 1e-6 for edge in spec.bounds_m):
+        raise refuse(f"bounds {spec.bounds_m} are no multiples of {spec.gsd_m:g} m")
+    if "spatial_ref" not in ds.coords:
+        raise refuse("coordinate spatial_ref is missing")
+    half = spec.gsd_m / 2
+    if not math.isclose(ds["x"].values[0], spec.bounds_m[0] + half) or not math.isclose(
+        ds["y"].values[0], spec.bounds_m[3] - half
+    ):
+        raise refuse("x and y are not the pixel centres of the attribute bounds_m")
+
+
+@dataclass(frozen=True)
+class CubeWindow:
+    """Pixels of one source over a rectangle.
+
+    Attributes:
+        data_tbyx: Stored values in their own type; 0 where invalid.
+        valid_tyx: Whether every band holds a value.
+        n_clear_tyx: Number of clear observations.
+        periods: One per time; empty for an image (time = 1).
+    """
+
+    data_tbyx: np.ndarray
+    valid_tyx: np.ndarray
+    n_clear_tyx: np.ndarray
+    periods: tuple[Period, ...]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    path: Path
+    spec: CubeSpec
+
+
+class CubeSeries:
+    """Many pieces of one source (tiles × periods), or one merged cube, seen as one cube.
+
+    Attributes:
+        source: Name of the source.
+        sensor: Name of the sensor plug-in.
+        kind: ``series`` or ``image``.
+        bands: Band names in order.
+        units: What stored · scale + offset means.
+        scale: See `units`.
+        offset: See `units`.
+        gsd_m: Pixel edge in metres.
+        crs: ``EPSG:<code>`` or WKT.
+        dtype: Type of the stored values.
+        periods: Sorted union of the pieces' periods; empty for an image.
+        bounds_m: Union of the pieces' bounds.
+    """
+
+    def __init__(self, pieces: Sequence[_Piece]) -> None:
+        first = pieces[0].spec
+        self.source, self.sensor, self.kind = first.source, first.sensor, first.kind
+        self.bands, self.units, self.scale, self.offset = first.bands, first.units, first.scale, first.offset
+        self.gsd_m, self.crs, self.dtype = first.gsd_m, first.crs, np.dtype(first.dtype)
+        self.periods: tuple[Period, ...] = tuple(sorted({p for piece in pieces for p in piece.spec.periods}))
+        edges = np.array([piece.spec.bounds_m for piece in pieces])
+        low, high = edges.min(axis=0), edges.max(axis=0)
+        self.bounds_m: Bounds = (float(low[0]), float(low[1]), float(high[2]), float(high[3]))
+        self._pieces = tuple(pieces)
+
+    @classmethod
+    def open(cls, pieces: Iterable[Path]) -> CubeSeries:
+        """Open pieces; reads metadata only.
+
+        Args:
+            pieces: Folders ``*.zarr``; their order decides nothing.
+
+        Raises:
+            InputError: No piece, one is unreadable, or two differ in source, bands, resolution, CRS, units or type.
+        """
+        found = [_Piece(path, _read_spec(path)) for path in sorted(pieces)]
+        if not found:
+            raise InputError("no cube piece to open", remedy="run `lc composite` first")
+        first = found[0]
+        for other in found[1:]:
+            for name in ("source", "sensor", "kind", "bands", "gsd_m", "crs", "units", "scale", "offset", "dtype"):
+                mine, theirs = getattr(first.spec, name), getattr(other.spec, name)
+                if mine != theirs:
+                    raise InputError(
+                        f"cubes {first.path} and {other.path} differ in {name}: {mine!r} and {theirs!r}",
+                        remedy="open only pieces of one source, made by one run",
+                    )
+        return cls(found)
+
+    def read(self, bounds_m: Bounds) -> CubeWindow:
+        """Read a window that lies on the cube's pixel lattice; it may reach beyond the cube.
+
+        Args:
+            bounds_m: (left, bottom, right, top), whole multiples of `gsd_m`.
+
+        Returns:
+            The window; ground that no piece covers is invalid, with data 0.
+
+        Raises:
+            InputError: The bounds are off the lattice or empty, or a piece is damaged.
+        """
+        left, bottom, right, top = (round(edge / self.gsd_m) for edge in bounds_m)
+        on_lattice = all(abs(e / self.gsd_m - round(e / self.gsd_m)) < 1e-6 for e in bounds_m)
+        if not on_lattice or right <= left or top <= bottom:
+            raise InputError(
+                f"window {bounds_m} is empty or not on the {self.gsd_m:g} m lattice of cube {self.source!r}",
+                remedy="use bounds that are whole multiples of the cube's resolution",
+            )
+        times = {period: t for t, period in enumerate(self.periods)}
+        height, width = top - bottom, right - left
+        count = max(len(self.periods), 1)
+        data = np.zeros((count, len(self.bands), height, width), self.dtype)
+        valid = np.zeros((count, height, width), bool)
+        n_clear = np.zeros((count, height, width), "uint16")
+        for piece in self._pieces:
+            p_left, p_bottom, p_right, p_top = (round(edge / self.gsd_m) for edge in piece.spec.bounds_m)
+            x0, x1 = max(left, p_left), min(right, p_right)
+            y0, y1 = min(top, p_top), max(bottom, p_bottom)
+            if x0 >= x1 or y0 <= y1:
+                continue
+            to = (slice(top - y0, top - y1), slice(x0 - left, x1 - left))
+            of = (slice(p_top - y0, p_top - y1), slice(x0 - p_left, x1 - p_left))
+            at = [times[p] for p in piece.spec.periods] or [0]
+            arrays = {name: _read_array(piece.path, name, of) for name in ("data", "valid", "n_clear")}
+            for i, t in enumerate(at):
+                ok = arrays["valid"][i]
+                data[t][:, *to] = np.where(ok, arrays["data"][i], 0)
+                valid[t][to] = ok
+                n_clear[t][to] = arrays["n_clear"][i]
+        return CubeWindow(data, valid, n_clear, self.periods)
+
+
+def _read_spec(path: Path) -> CubeSpec:
+    try:
+        attrs = json.loads((path / "zarr.json").read_text())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no cube ({error})", remedy="give a cube.zarr folder of `lc composite`") from None
+    return CubeSpec.from_attrs(attrs, str(path))
+
+
+@lru_cache(maxsize=512)
+def _open_array(path: Path, name: str, stamp: int) -> zarr.Array:
+    import zarr
+
+    return zarr.open_array(path / name, mode="r", zarr_format=3)
+
+
+def _read_array(path: Path, name: str, yx: tuple[slice, slice]) -> np.ndarray:
+    try:
+        # The stamp keeps a cube that was made again under the same path from being read through an old handle.
+        array = _open_array(path, name, (path / name / "zarr.json").stat().st_mtime_ns)
+        return np.asarray(array[..., yx[0], yx[1]])
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(f"cube {path}: {name} is damaged ({error})", remedy="make the cube again") from None
