@@ -1,0 +1,111 @@
+"""How hard the demo region is: a pixel-wise random forest, trained on the label polygons and scored on the eastern half.
+
+Run as a script for the table in the demo's report: ``python tests/unit/demo/difficulty.py 7 8 9``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from landcover_cli.demo.clouds import half
+from landcover_cli.demo.reflectance import BANDS, BANDS_20M
+from landcover_cli.demo.region import day_to_datetime, region
+from landcover_cli.demo.simulation import OpticalScene, Simulation, labelled_units, simulate
+
+
+def as_delivered(reflectance: NDArray) -> NDArray:
+    """20 m bands as a product holds them, repeated to 10 m."""
+    out = reflectance.copy()
+    for name in BANDS_20M:
+        out[BANDS.index(name)] = half(out[BANDS.index(name)]).repeat(2, axis=0).repeat(2, axis=1)
+    return out
+
+
+def split(sim: Simulation) -> tuple[NDArray, NDArray]:
+    """Flat masks: pixels mostly inside a label polygon, and pixels of the eastern half."""
+    land = sim.landscape
+    share = np.zeros(sim.region.rows * sim.region.cols)
+    inside = np.isin(land.unit, labelled_units(land, sim.seed))
+    np.add.at(share, land.pixel[inside], land.weight[inside])
+    east = np.zeros((sim.region.rows, sim.region.cols), bool)
+    east[:, sim.region.cols // 2 :] = True
+    return share > 0.5, east.ravel()
+
+
+def forest_accuracy(sim: Simulation, features: NDArray, only: NDArray | None = None, trees: int = 100) -> float:
+    """Overall accuracy on the eastern half of a random forest on ``(features, rows, cols)``; NaN counts as -1."""
+    x = np.nan_to_num(features.reshape(len(features), -1).T, nan=-1.0).astype(np.float32)
+    y = sim.landscape.truth_yx.ravel()
+    train, test = split(sim)
+    if only is not None:
+        train, test = train & only.ravel(), test & only.ravel()
+    forest = RandomForestClassifier(trees, random_state=0, n_jobs=2).fit(x[train], y[train])
+    return float((forest.predict(x[test]) == y[test]).mean())
+
+
+def monthly(values: list[NDArray], valid: list[NDArray], months: list[int]) -> NDArray:
+    """Monthly means of the valid pixels, ``(12 · bands, rows, cols)``; NaN where a month has none."""
+    bands = values[0].shape[0]
+    total = np.zeros((12, *values[0].shape), np.float64)
+    count = np.zeros((12, 1, *values[0].shape[1:]))
+    for value, ok, month in zip(values, valid, months, strict=True):
+        total[month - 1] += np.where(ok, value, 0.0)
+        count[month - 1] += ok
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (total / np.where(count, count, np.nan)).reshape(12 * bands, *values[0].shape[1:])
+
+
+def optical_scenes(sim: Simulation) -> list[OpticalScene]:
+    """All Sentinel-2 dates."""
+    return [sim.optical(acquisition) for acquisition in sim.acquisitions]
+
+
+def best_single_date(sim: Simulation, scenes: list[OpticalScene], trees: int = 100) -> tuple[float, int]:
+    """Best accuracy over the cloud-free dates (≥ 95 % of the region clear), and its day of the year."""
+    clear = [scene for scene in scenes if scene.clear.mean() >= 0.95]
+    scores = [(forest_accuracy(sim, as_delivered(s.reflectance), s.clear, trees), s.acquisition.day) for s in clear]
+    return max(scores)
+
+
+def optical_series(scenes: list[OpticalScene]) -> NDArray:
+    """Monthly means of the truly clear pixels."""
+    return monthly(
+        [as_delivered(s.reflectance) for s in scenes],
+        [s.clear for s in scenes],
+        [s.acquisition.when.month for s in scenes],
+    )
+
+
+def radar_series(sim: Simulation) -> NDArray:
+    """Monthly means of gamma0 in dB."""
+    scenes = [sim.radar(day) for day in sim.radar_days]
+    ones = np.ones((sim.region.rows, sim.region.cols), bool)
+    mean = monthly([s.gamma0 for s in scenes], [ones] * len(scenes), [day_to_datetime(d).month for d in sim.radar_days])
+    return 10 * np.log10(mean)
+
+
+def table(seed: int, size: str = "standard") -> dict[str, float]:
+    """The four figures of one seed."""
+    sim = simulate(region(size), seed)
+    scenes = optical_scenes(sim)
+    single, day = best_single_date(sim, scenes)
+    optical, radar = optical_series(scenes), radar_series(sim)
+    return {
+        "single_date": single,
+        "day": day,
+        "clear_dates": sum(s.clear.mean() >= 0.95 for s in scenes),
+        "mean_clear": float(np.mean([s.clear.mean() for s in scenes])),
+        "s2_series": forest_accuracy(sim, optical),
+        "s1_series": forest_accuracy(sim, radar),
+        "both": forest_accuracy(sim, np.concatenate([optical, radar])),
+    }
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:] or ["7"]:
+        figures = table(int(argument))
+        print(argument, {key: round(value, 3) for key, value in figures.items()}, flush=True)
