@@ -69,6 +69,15 @@ def load_pipeline(path: Path) -> PipelineConfig:
     Raises:
         ConfigError: Not readable, not YAML, an unknown key (with the nearest known one), a value out of range.
     """
+    return parse_pipeline(read_document(path), str(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The mapping that a pipeline file holds, unchecked.
+
+    Raises:
+        ConfigError: Not readable, not YAML, not a mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -83,7 +92,7 @@ def load_pipeline(path: Path) -> PipelineConfig:
         raise ConfigError(f"pipeline file {path} is not valid YAML: {error}", remedy="mend the line it names") from None
     if not isinstance(document, dict):
         raise ConfigError(f"pipeline file {path} holds no mapping", remedy="start from `lc config show` or examples/")
-    return parse_pipeline(document, str(path))
+    return document
 
 
 def parse_pipeline(document: dict[str, Any], name: str) -> PipelineConfig:

@@ -1,0 +1,126 @@
+"""Entry point of `lc`: errors to exit codes, signals, and the guard against a foreign ``models`` package."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+from landcover_cli.errors import LcError
+
+log = logging.getLogger("lc")
+
+
+class Terminated(BaseException):
+    """SIGTERM; like KeyboardInterrupt, it is no error of the program."""
+
+
+def main() -> None:
+    """Run `lc`; never returns."""
+    signal.signal(signal.SIGTERM, _on_term)
+    debug = "--debug" in sys.argv or os.environ.get("LC_DEBUG") == "1"
+    try:
+        code = _run()
+    except LcError as error:
+        if debug:
+            raise
+        _complain(f"error: {error.problem}", error.remedy)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted; finished units are kept", "run the same command again to go on")
+        code = 130
+    except Terminated:
+        _complain("terminated; finished units are kept", "run the same command again to go on")
+        code = 143
+    except Exception as error:
+        if debug:
+            raise
+        code = _unexpected(error)
+    _leave(code)
+
+
+def _run() -> int:
+    from landcover_cli.cli.app import app
+
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _unexpected(error: Exception) -> int:
+    """A full disk and a lack of memory are the user's to mend; everything else is a bug of ours."""
+    from landcover_cli.io.atomic import is_storage_error
+
+    if is_storage_error(error):
+        _complain(
+            f"error: cannot write: {error}", "free space or choose another folder, then run the same command again"
+        )
+        return 3
+    if isinstance(error, MemoryError):
+        _complain("error: out of memory", "lower --memory, --workers, grid.tile_px or the batch size")
+        return 3
+    kind = type(error).__name__
+    _complain(
+        f"internal error: {kind}: {' '.join(str(error).split())[:500]}",
+        "this is a bug in lc: run again with --debug and report the traceback",
+    )
+    return 1
+
+
+def _complain(problem: str, remedy: str) -> None:
+    sys.stderr.write(f"lc: {problem}\n")
+    if remedy:
+        sys.stderr.write(f"    remedy: {remedy}\n")
+
+
+def _on_term(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _leave(code: int) -> None:
+    """End now: a stopped run may have left compute threads that would hold the interpreter for a while."""
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 1
+    if code in (130, 143):
+        os._exit(code)
+    sys.exit(code)
+
+
+def check_models_package() -> None:
+    """Refuse to run with somebody else's ``models`` package.
+
+    Raises:
+        LcError: The importable ``models`` is not ours; names the distribution it belongs to.
+    """
+    import importlib.util
+    from importlib.metadata import packages_distributions
+    from pathlib import Path
+
+    spec = importlib.util.find_spec("models")
+    ours = Path(__file__).resolve().parents[2] / "models" / "__init__.py"
+    if spec is not None and spec.origin is not None and _says_it_is_ours(Path(spec.origin)):
+        return
+    where = "nowhere" if spec is None else str(spec.origin or list(spec.submodule_search_locations or []))
+    owners = [name for name in packages_distributions().get("models", []) if name != "landcover-cli"]
+    who = f"the distribution {', '.join(owners)}" if owners else "a folder named `models` on the import path"
+    raise LcError(
+        f"the package `models` found at {where} is not lc's (expected {ours}); it belongs to {who}",
+        remedy=f"use lc in a virtual environment of its own{', or uninstall ' + owners[0] if owners else ''}",
+    )
+
+
+def _says_it_is_ours(init: object) -> bool:
+    from pathlib import Path
+
+    try:
+        return 'LC_MODELS = "landcover-cli"' in Path(str(init)).read_text(encoding="utf-8")
+    except OSError:
+        return False
