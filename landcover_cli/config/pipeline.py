@@ -122,7 +122,7 @@ def _explain(error: ValidationError) -> str:
             path.pop(2)
         where = ".".join(path)
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path[-1], _known_keys(), n=1, cutoff=0.6)
+            near = difflib.get_close_matches(path[-1], _known_keys(top=len(path) == 1), n=1, cutoff=0.6)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             lines.append(f"unknown key `{where}`{hint}")
         elif item["type"] == "missing":
@@ -134,8 +134,10 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _known_keys() -> set[str]:
-    """Every key that some section knows; enough for a hint."""
+def _known_keys(*, top: bool) -> set[str]:
+    """Keys of the top level, or every key that some section knows; enough for a hint."""
+    if top:
+        return set(PipelineConfig.model_fields)
     found: set[str] = set()
 
     def walk(schema: Any) -> None:
