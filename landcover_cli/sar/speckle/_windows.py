@@ -10,7 +10,7 @@ Sums are float64: squares of 24-bit values fit 48 bits, and the variance of brig
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -32,7 +32,7 @@ class WindowRing(NamedTuple):
     all_valid: NDArray[np.bool_]
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
-    count: NDArray[np.float64]
+    number: NDArray[np.float64]
 
 
 @njit(nogil=True, cache=True)
@@ -129,14 +129,14 @@ def moments_row(image: NDArray[np.float32], y: int, x0: int, n: int, window: int
         x0: First output column of the strip.
         n: Columns of the strip, at most `STRIP_PX`.
         window: Odd edge length ≥ 3.
-        ring: Working rows; `mean`, `variance` and `count` of it are the result.
+        ring: Working rows; `mean`, `variance` and `number` of it are the result.
 
     Returns:
         True where every pixel of every window is valid.
     """
     for row in range(0 if y == 0 else y + window - 1, y + window):
         _read_row(image, row, x0, n, window, ring)
-    mean, variance, count = ring.mean, ring.variance, ring.count
+    mean, variance, count = ring.mean, ring.variance, ring.number
     _add_down(ring.sum_rows, y, window, n, mean)
     _add_down(ring.square_rows, y, window, n, variance)
     if ring.all_valid.all():
@@ -159,7 +159,7 @@ def moments_row(image: NDArray[np.float32], y: int, x0: int, n: int, window: int
 
 
 @njit(nogil=True, cache=True)
-def box_moments(image: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def box_moments(image: NDArray[np.floating[Any]], window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Window mean and unbiased variance of a haloed block, both [H, W] float64; NaN mean where nothing is valid."""
     height, width = image.shape[0] - window + 1, image.shape[1] - window + 1
     mean, variance = np.empty((height, width)), np.empty((height, width))

@@ -93,7 +93,7 @@ def _select_row(
         for dx in range(window):
             row = image[y + dy, x0 + dx : x0 + dx + n]
             for x in range(n):
-                sample = np.float64(row[x])
+                sample = float(row[x])
                 # NaN compares false: invalid pixels are never within the limits.
                 inside = (sample >= low[x]) & (sample <= high[x])
                 sample = sample if inside else 0.0
@@ -139,7 +139,7 @@ def _kernel(
                 low[x], high[x] = factors[0] * prior, factors[1] * prior
             _select_row(image, y, x0, window, (low, high), (total, squares, count))
             for x in range(n):
-                value = np.float64(centre[x])
+                value = float(centre[x])
                 if value - value != 0.0:
                     value = np.nan
                 elif count[x] > 0.0 and not _is_target(image, y + half, x0 + x + half, p98):

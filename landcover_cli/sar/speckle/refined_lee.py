@@ -172,7 +172,7 @@ def _kernel(
     step = STRIP_PX - 4
     for x0 in range(0, out.shape[1], step):
         n = min(step, out.shape[1] - x0)
-        whole = (ring.mean, ring.variance, ring.count)
+        whole = (ring.mean, ring.variance, ring.number)
         for y in range(out.shape[0]):
             moments_row(image, y, x0, n, _WINDOW, ring)
             for row in range(0 if y == 0 else y + 4, y + 5):
