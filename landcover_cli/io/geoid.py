@@ -119,12 +119,12 @@ def find_geoid(name: str, extra_dirs: Iterable[Path] = ()) -> Path:
 
 def proj_folders() -> list[Path]:
     """Folders where PROJ would look for grids, existing ones only, in PROJ's order."""
-    from pyproj import datadir
+    import pyproj.datadir as pyproj_data
 
-    listed: list[str] = [str(datadir.get_user_data_dir())]
+    listed: list[str] = [str(pyproj_data.get_user_data_dir())]  # type: ignore[attr-defined]
     for variable in ("PROJ_DATA", "PROJ_LIB"):
         listed += os.environ.get(variable, "").split(os.pathsep)
-    listed += datadir.get_data_dir().split(os.pathsep)
+    listed += pyproj_data.get_data_dir().split(os.pathsep)
     listed += [str(Path(rasterio.__file__).parent / "proj_data"), "/usr/share/proj", "/usr/local/share/proj"]
     folders = [Path(text) for text in dict.fromkeys(listed) if text]
     return [folder for folder in folders if folder.is_dir()]

@@ -1,0 +1,203 @@
+"""Compiled kernels of the Range-Doppler equations; `geocoding` is their face and explains them."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_cli.sar.ground import node_row
+
+FloatArray = NDArray[np.float64]
+# Times; origins and coefficients of srgr; of grsr; slopes of grsr; nearest record; invert grsr.
+Conversions = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, bool, bool]
+
+ORBIT_STEP_S = 0.5
+SEED_STEPS = 12
+NEWTON_STEPS = 2
+CONVERGED_S = 1e-7
+INVERSION_STEPS = 3
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def orbit_piece(orbit, start_s, time_s):  # type: ignore[no-untyped-def]
+    """Position, velocity and acceleration at one time (nine numbers); the end pieces serve beyond their ends."""
+    m = math.floor((time_s - start_s) / ORBIT_STEP_S)
+    m = min(max(m, 0), orbit.shape[0] - 1)
+    u = time_s - start_s - m * ORBIT_STEP_S
+    c = orbit[m]
+    px = c[0, 0] + u * (c[0, 1] + u * (c[0, 2] + u * c[0, 3]))
+    py = c[1, 0] + u * (c[1, 1] + u * (c[1, 2] + u * c[1, 3]))
+    pz = c[2, 0] + u * (c[2, 1] + u * (c[2, 2] + u * c[2, 3]))
+    vx = c[0, 1] + u * (2.0 * c[0, 2] + u * 3.0 * c[0, 3])
+    vy = c[1, 1] + u * (2.0 * c[1, 2] + u * 3.0 * c[1, 3])
+    vz = c[2, 1] + u * (2.0 * c[2, 2] + u * 3.0 * c[2, 3])
+    ax = 2.0 * c[0, 2] + 6.0 * u * c[0, 3]
+    ay = 2.0 * c[1, 2] + 6.0 * u * c[1, 3]
+    az = 2.0 * c[2, 2] + 6.0 * u * c[2, 3]
+    return px, py, pz, vx, vy, vz, ax, ay, az
+
+
+@numba.njit(nogil=True, cache=True)
+def _step(orbit, start_s, time_s, x, y, z):  # type: ignore[no-untyped-def]
+    """One Newton step: what to add to the time."""
+    px, py, pz, vx, vy, vz, ax, ay, az = orbit_piece(orbit, start_s, time_s)
+    dx, dy, dz = x - px, y - py, z - pz
+    return (dx * vx + dy * vy + dz * vz) / (vx * vx + vy * vy + vz * vz - (dx * ax + dy * ay + dz * az))
+
+
+@numba.njit(nogil=True, cache=True)
+def seed_kernel(orbit: FloatArray, start_s: float, middle_s: float, surface: FloatArray, out: FloatArray) -> None:
+    """Zero-Doppler times of places [ny, nx, 3] from one common first guess; NaN where not seen."""
+    stop_s = start_s + orbit.shape[0] * ORBIT_STEP_S
+    for i in range(surface.shape[0]):
+        for j in range(surface.shape[1]):
+            x, y, z = surface[i, j, 0], surface[i, j, 1], surface[i, j, 2]
+            t, change = middle_s, 0.0
+            for _ in range(SEED_STEPS):
+                change = _step(orbit, start_s, t, x, y, z)
+                # Beyond its ends a cubic piece soon leaves the orbit: never evaluate it there.
+                t = min(max(t + change, start_s), stop_s)
+            px, py, pz, vx, vy, vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
+            right = (x - px) * (vy * pz - vz * py) + (y - py) * (vz * px - vx * pz) + (z - pz) * (vx * py - vy * px)
+            out[i, j] = t if abs(change) < 1e-3 and right > 0.0 else np.nan
+
+
+@numba.njit(nogil=True, cache=True)
+def _blend(time_s, value, times, origins, coefficients, nearest):  # type: ignore[no-untyped-def]
+    """Σ c_k (value − origin)^k, linear in time between the two neighbouring records; the end records hold beyond."""
+    count = times.shape[0]
+    k = 0
+    while k < count - 1 and times[k + 1] <= time_s:
+        k += 1
+    low = _polynomial(coefficients, k, value - origins[k])
+    if k == count - 1 or time_s <= times[0]:
+        return low
+    weight = (time_s - times[k]) / (times[k + 1] - times[k])
+    if nearest:
+        return low if weight < 0.5 else _polynomial(coefficients, k + 1, value - origins[k + 1])
+    return low + weight * (_polynomial(coefficients, k + 1, value - origins[k + 1]) - low)
+
+
+@numba.njit(nogil=True, cache=True)
+def _polynomial(coefficients, k, x):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for n in range(coefficients.shape[1] - 1, -1, -1):
+        total = total * x + coefficients[k, n]
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
+def _ground_range(time_s, slant, conversions):  # type: ignore[no-untyped-def]
+    times, sr0, srgr, gr0, grsr, slopes, nearest, invert = conversions
+    ground = _blend(time_s, slant, times, sr0, srgr, nearest)
+    if invert:
+        for _ in range(INVERSION_STEPS):
+            excess = _blend(time_s, ground, times, gr0, grsr, nearest) - slant
+            ground -= excess / _blend(time_s, ground, times, gr0, slopes, nearest)
+    return ground
+
+
+@numba.njit(nogil=True, cache=True)
+def blend_kernel(
+    time_s: FloatArray,
+    value: FloatArray,
+    times: FloatArray,
+    origins: FloatArray,
+    coefficients: FloatArray,
+    nearest: bool,
+    out: FloatArray,
+) -> None:
+    """Polynomials at [N] times and arguments."""
+    for i in range(time_s.shape[0]):
+        out[i] = _blend(time_s[i], value[i], times, origins, coefficients, nearest)
+
+
+@numba.njit(nogil=True, cache=True)
+def _place(orbit, start_s, grid, conversions, x, y, z, seed_s):  # type: ignore[no-untyped-def]
+    """Line, pixel, time and slant range of one place."""
+    t, change = seed_s, 0.0
+    stop_s = start_s + orbit.shape[0] * ORBIT_STEP_S
+    for _ in range(NEWTON_STEPS):
+        change = _step(orbit, start_s, t, x, y, z)
+        t += change
+    if not (abs(change) < CONVERGED_S and start_s <= t <= stop_s):
+        return np.nan, np.nan, np.nan, np.nan
+    px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
+    slant = math.sqrt((x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2)
+    line = (t - grid[0]) / grid[1]
+    if conversions[0].shape[0] > 0:
+        return line, _ground_range(t, slant, conversions) / grid[3], t, slant
+    return line, (slant - grid[2]) / grid[3], t, slant
+
+
+@numba.njit(nogil=True, cache=True)
+def locate_kernel(
+    orbit: FloatArray,
+    start_s: float,
+    grid: tuple[float, float, float, float],
+    conversions: Conversions,
+    position: FloatArray,
+    seeds: FloatArray,
+    out: FloatArray,
+) -> None:
+    """[4, N] line, pixel, time and slant range of [N, 3] places with [N] seeds."""
+    for i in range(position.shape[0]):
+        x, y, z = position[i, 0], position[i, 1], position[i, 2]
+        place = _place(orbit, start_s, grid, conversions, x, y, z, seeds[i])
+        for k in range(4):
+            out[k, i] = place[k]
+
+
+@numba.njit(nogil=True, cache=True)
+def geocode_kernel(
+    orbit: FloatArray,
+    start_s: float,
+    grid: tuple[float, float, float, float],
+    conversions: Conversions,
+    surface: FloatArray,
+    normal: FloatArray,
+    seeds: FloatArray,
+    frame: tuple[int, int, int],
+    origin: tuple[int, int],
+    height: FloatArray,
+    out: FloatArray,
+) -> None:
+    """[4, h, w] line, pixel, time and slant range of the pixels of a map block; arguments as in `geocoding.geocode`."""
+    step, _, node_col0 = frame
+    ground = np.empty((surface.shape[1], 3))
+    up = np.empty((surface.shape[1], 3))
+    seed = np.empty((surface.shape[1], 1))
+    for r in range(height.shape[0]):
+        node_row(surface, frame, origin[0] + r, ground)
+        node_row(normal, frame, origin[0] + r, up)
+        node_row(seeds, frame, origin[0] + r, seed)
+        for c in range(height.shape[1]):
+            h = height[r, c]
+            base = (origin[1] + c) // step
+            w = (origin[1] + c - base * step) / step
+            j = base - node_col0
+            t = seed[j, 0] + w * (seed[j + 1, 0] - seed[j, 0])
+            if np.isnan(h) or np.isnan(t):
+                for k in range(4):
+                    out[k, r, c] = np.nan
+                continue
+            x = ground[j, 0] + w * (ground[j + 1, 0] - ground[j, 0])
+            y = ground[j, 1] + w * (ground[j + 1, 1] - ground[j, 1])
+            z = ground[j, 2] + w * (ground[j + 1, 2] - ground[j, 2])
+            x += h * (up[j, 0] + w * (up[j + 1, 0] - up[j, 0]))
+            y += h * (up[j, 1] + w * (up[j + 1, 1] - up[j, 1]))
+            z += h * (up[j, 2] + w * (up[j + 1, 2] - up[j, 2]))
+            place = _place(orbit, start_s, grid, conversions, x, y, z, t)
+            for k in range(4):
+                out[k, r, c] = place[k]
+
+
+@numba.njit(nogil=True, cache=True)
+def position_kernel(orbit: FloatArray, start_s: float, time_s: FloatArray, out: FloatArray) -> None:
+    """[N, 3] positions of the satellite at [N] times."""
+    for i in range(time_s.shape[0]):
+        px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, time_s[i])
+        out[i, 0], out[i, 1], out[i, 2] = px, py, pz
