@@ -1,8 +1,12 @@
 """Between slant range and ground range of a GRD, in both directions.
 
-ground = Σ srgr_k (slant − sr0)^k per coordinate-conversion record; between two records the ground range is linear in
-azimuth time ("linear", the mode for processing), or the nearest record is taken ("nearest", as the processor does in
-its own geolocation grid). Before the first and after the last record that record holds.
+Every coordinate-conversion record holds two polynomials: GRSR, slant = Σ grsr_k (ground − gr0)^k, by which the
+processor resampled the image, and SRGR, ground = Σ srgr_k (slant − sr0)^k, a fit to its inverse. In the geolocation
+grids at hand GRSR returns the processor's slant range to 1e-9 m, SRGR misses it by 0.008 pixel with nine coefficients
+and by 4 pixels with the five of IPF 2.36. GRSR is therefore the default; SRGR is what other software uses.
+
+Between two records the result is linear in azimuth time ("linear", the mode for processing), or the nearest record is
+taken ("nearest", as in the processor's own geolocation grid). Before the first and after the last, that record holds.
 
 Source: Sentinel-1 Product Specification S1-RSL-MDA-52-7441, coordinate conversion.
 """
@@ -20,7 +24,8 @@ from landcover_cli.errors import InputError
 from landcover_cli.sar.types import SPEED_OF_LIGHT_MS, FloatArray, SrgrRecord
 
 SrgrMode = Literal["linear", "nearest"]
-# Newton needs one step from a GRSR seed and two or three from afar; the bound only guards against damaged records.
+SrgrPolynomial = Literal["grsr", "srgr"]
+# Newton starts from the other polynomial and needs two or three steps; the bound guards against damaged records.
 _MAX_STEPS = 12
 _TOLERANCE_M = 1e-7
 
@@ -106,19 +111,27 @@ def record_pair(time_s, records_s, nearest):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def ground_range(slant_m, time_s, records_s, sr0_m, srgr, nearest):  # type: ignore[no-untyped-def]
-    """Ground range and its derivative at one point; for use inside kernels, arguments as in `SrgrTable`.
+def range_at(x_m, time_s, records_s, origin_m, coefficients, nearest):  # type: ignore[no-untyped-def]
+    """Value and slope of either polynomial at one point; for use inside kernels.
+
+    Args:
+        x_m: Slant range for `srgr`, ground range for `grsr`.
+        time_s: Azimuth time.
+        records_s: `SrgrTable.time_s`.
+        origin_m: `SrgrTable.sr0_m` or `gr0_m`.
+        coefficients: `SrgrTable.srgr` or `grsr`.
+        nearest: Whether to take the nearest record alone.
 
     Returns:
-        (ground range in metres, d ground / d slant).
+        (the other range in metres, its derivative by x).
     """
     low, high, weight = record_pair(time_s, records_s, nearest)
-    ground, slope = _polynomial(slant_m - sr0_m[low], srgr, low)
+    value, slope = _polynomial(x_m - origin_m[low], coefficients, low)
     if weight > 0.0:
-        ground_b, slope_b = _polynomial(slant_m - sr0_m[high], srgr, high)
-        ground += weight * (ground_b - ground)
+        value_b, slope_b = _polynomial(x_m - origin_m[high], coefficients, high)
+        value += weight * (value_b - value)
         slope += weight * (slope_b - slope)
-    return ground, slope
+    return value, slope
 
 
 @numba.njit(cache=True, nogil=True)
@@ -131,49 +144,59 @@ def _polynomial(x, coefficients, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def slant_range(ground_m, time_s, records_s, sr0_m, srgr, gr0_m, grsr, nearest):  # type: ignore[no-untyped-def]
-    """Slant range whose ground range is given: the exact inverse of `ground_range`, by Newton from the GRSR polynomial.
+def range_inverse(target_m, seed_m, time_s, records_s, origin_m, coefficients, nearest):  # type: ignore[no-untyped-def]
+    """The x whose `range_at` is the target, by Newton from a seed; for use inside kernels.
 
     Returns:
-        (slant range in metres, d ground / d slant there); NaN where it does not converge.
+        (x in metres, derivative of the polynomial there); NaN where it does not converge.
     """
-    low, _, _ = record_pair(time_s, records_s, nearest)
-    slant, _ = _polynomial(ground_m - gr0_m[low], grsr, low)
-    slope = np.nan
+    x = seed_m
     for _ in range(_MAX_STEPS):
-        ground, slope = ground_range(slant, time_s, records_s, sr0_m, srgr, nearest)
-        step = (ground_m - ground) / slope
-        slant += step
+        value, slope = range_at(x, time_s, records_s, origin_m, coefficients, nearest)
+        step = (target_m - value) / slope
+        x += step
         if abs(step) < _TOLERANCE_M:
-            return slant, slope
+            return x, slope
     return np.nan, np.nan
 
 
 @numba.njit(cache=True, nogil=True)
-def _grounds(slant_m, time_s, records_s, sr0_m, srgr, nearest):  # type: ignore[no-untyped-def]
-    out = np.empty((2, slant_m.shape[0]))
-    for i in range(slant_m.shape[0]):
-        out[0, i], out[1, i] = ground_range(slant_m[i], time_s[i], records_s, sr0_m, srgr, nearest)
+def _many(x_m, time_s, records_s, ahead_m, ahead, back_m, back, nearest, invert):  # type: ignore[no-untyped-def]
+    out = np.empty((2, x_m.shape[0]))
+    for i in range(x_m.shape[0]):
+        value, slope = range_at(x_m[i], time_s[i], records_s, ahead_m, ahead, nearest)
+        if invert:
+            value, slope = range_inverse(x_m[i], value, time_s[i], records_s, back_m, back, nearest)
+            slope = 1.0 / slope
+        out[0, i], out[1, i] = value, slope
     return out
 
 
-@numba.njit(cache=True, nogil=True)
-def _slants(ground_m, time_s, records_s, sr0_m, srgr, gr0_m, grsr, nearest):  # type: ignore[no-untyped-def]
-    out = np.empty((2, ground_m.shape[0]))
-    for i in range(ground_m.shape[0]):
-        out[0, i], out[1, i] = slant_range(
-            ground_m[i], time_s[i], records_s, sr0_m, srgr, gr0_m, grsr, nearest
-        )  # fmt: skip
-    return out
-
-
-def _flat(*arrays: FloatArray | float) -> tuple[list[FloatArray], tuple[int, ...]]:
-    spread = np.broadcast_arrays(*[np.asarray(a, dtype=np.float64) for a in arrays])
-    return [np.ascontiguousarray(a).ravel() for a in spread], spread[0].shape
+def _convert(
+    table: SrgrTable,
+    x_m: FloatArray | float,
+    time_s: FloatArray | float,
+    *,
+    to_ground: bool,
+    mode: SrgrMode,
+    polynomial: SrgrPolynomial,
+) -> tuple[FloatArray, FloatArray]:
+    spread = np.broadcast_arrays(np.asarray(x_m, dtype=np.float64), np.asarray(time_s, dtype=np.float64))
+    x, time = (np.ascontiguousarray(a).ravel() for a in spread)
+    srgr, grsr = (table.sr0_m, table.srgr), (table.gr0_m, table.grsr)
+    ahead, back = (srgr, grsr) if to_ground else (grsr, srgr)
+    invert = to_ground == (polynomial == "grsr")
+    out = _many(x, time, table.time_s, *ahead, *back, mode == "nearest", invert)
+    return out[0].reshape(spread[0].shape), out[1].reshape(spread[0].shape)
 
 
 def slant_to_ground(
-    table: SrgrTable, slant_m: FloatArray | float, time_s: FloatArray | float, *, mode: SrgrMode = "linear"
+    table: SrgrTable,
+    slant_m: FloatArray | float,
+    time_s: FloatArray | float,
+    *,
+    mode: SrgrMode = "linear",
+    polynomial: SrgrPolynomial = "grsr",
 ) -> tuple[FloatArray, FloatArray]:
     """Ground range of slant ranges.
 
@@ -182,34 +205,37 @@ def slant_to_ground(
         slant_m: One-way slant range in metres.
         time_s: Azimuth time, seconds since the product epoch; broadcast against `slant_m`.
         mode: "linear" between records, or "nearest" record.
+        polynomial: "grsr", by which the processor resampled the image, inverted; or the fitted "srgr".
 
     Returns:
-        Ground range in metres from the first sample, and d ground / d slant; both of the broadcast shape.
+        Ground range in metres from the first sample, and d ground / d slant; both of the broadcast shape. NaN where
+        the polynomial cannot be inverted.
     """
-    (slant, time), shape = _flat(slant_m, time_s)
-    out = _grounds(slant, time, table.time_s, table.sr0_m, table.srgr, mode == "nearest")
-    return out[0].reshape(shape), out[1].reshape(shape)
+    return _convert(table, slant_m, time_s, to_ground=True, mode=mode, polynomial=polynomial)
 
 
 def ground_to_slant(
-    table: SrgrTable, ground_m: FloatArray | float, time_s: FloatArray | float, *, mode: SrgrMode = "linear"
+    table: SrgrTable,
+    ground_m: FloatArray | float,
+    time_s: FloatArray | float,
+    *,
+    mode: SrgrMode = "linear",
+    polynomial: SrgrPolynomial = "grsr",
 ) -> tuple[FloatArray, FloatArray]:
-    """Slant range of ground ranges: the exact inverse of `slant_to_ground`.
+    """Slant range of ground ranges: the exact inverse of `slant_to_ground` with the same options.
 
     Args:
         table: Records of the product.
         ground_m: Ground range in metres from the first sample.
         time_s: Azimuth time, seconds since the product epoch; broadcast against `ground_m`.
         mode: "linear" between records, or "nearest" record.
+        polynomial: "grsr", by which the processor resampled the image; or the fitted "srgr", inverted.
 
     Returns:
-        One-way slant range in metres, and d ground / d slant there; NaN where the polynomial cannot be inverted.
+        One-way slant range in metres, and d slant / d ground; both of the broadcast shape. NaN where the polynomial
+        cannot be inverted.
     """
-    (ground, time), shape = _flat(ground_m, time_s)
-    out = _slants(
-        ground, time, table.time_s, table.sr0_m, table.srgr, table.gr0_m, table.grsr, mode == "nearest"
-    )  # fmt: skip
-    return out[0].reshape(shape), out[1].reshape(shape)
+    return _convert(table, ground_m, time_s, to_ground=False, mode=mode, polynomial=polynomial)
 
 
 def slant_range_m(two_way_time_s: FloatArray | float) -> FloatArray:
