@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from landcover_cli.errors import ConfigError
+from landcover_cli.errors import ConfigError, LcError
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def load(kind: str, name: str) -> Any:
             remedy=f"{hint}available: {', '.join(sorted(sources)) or 'none'} (see `lc plugins`)",
         )
     target = sources[name]
+    if kind == "model":
+        check_models_package()
     if isinstance(target, importlib.metadata.EntryPoint):
         return target.load()
     return getattr(importlib.import_module(target), KINDS[kind].attribute)
@@ -90,3 +92,29 @@ def _sources(kind: str) -> dict[str, str | importlib.metadata.EntryPoint]:
             )
         found[entry.name] = entry
     return found
+
+
+def check_models_package() -> None:
+    """Refuse to work with somebody else's ``models`` package: its name is common.
+
+    Raises:
+        LcError: The importable ``models`` is not ours; names the distribution it belongs to.
+    """
+    spec = importlib.util.find_spec("models")
+    if spec is not None and spec.origin is not None and _says_it_is_ours(Path(spec.origin)):
+        return
+    where = "nowhere" if spec is None else spec.origin or ", ".join(spec.submodule_search_locations or [])
+    owners = [name for name in importlib.metadata.packages_distributions().get("models", []) if name != "landcover-cli"]
+    who = f"the distribution {', '.join(owners)}" if owners else "a folder named `models` on the import path"
+    raise LcError(
+        f"the package `models` found at {where} is not lc's; it belongs to {who}",
+        remedy=f"use lc in a virtual environment of its own{', or uninstall ' + owners[0] if owners else ''}",
+    )
+
+
+def _says_it_is_ours(init: Path) -> bool:
+    # Read, not imported: a foreign package's code shall not run.
+    try:
+        return 'LC_MODELS = "landcover-cli"' in init.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False

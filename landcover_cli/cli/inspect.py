@@ -57,9 +57,9 @@ def doctor(as_json: options.Json = False) -> None:
 
 
 def _examine() -> dict[str, dict[str, Any]]:
-    from landcover_cli.cli.main import check_models_package
     from landcover_cli.errors import LcError
     from landcover_cli.io.resultstore import package_versions
+    from landcover_cli.registry import check_models_package
 
     problems: list[str] = []
     try:

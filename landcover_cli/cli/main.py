@@ -92,35 +92,3 @@ def _leave(code: int) -> None:
     if code in (130, 143):
         os._exit(code)
     sys.exit(code)
-
-
-def check_models_package() -> None:
-    """Refuse to run with somebody else's ``models`` package.
-
-    Raises:
-        LcError: The importable ``models`` is not ours; names the distribution it belongs to.
-    """
-    import importlib.util
-    from importlib.metadata import packages_distributions
-    from pathlib import Path
-
-    spec = importlib.util.find_spec("models")
-    ours = Path(__file__).resolve().parents[2] / "models" / "__init__.py"
-    if spec is not None and spec.origin is not None and _says_it_is_ours(Path(spec.origin)):
-        return
-    where = "nowhere" if spec is None else str(spec.origin or list(spec.submodule_search_locations or []))
-    owners = [name for name in packages_distributions().get("models", []) if name != "landcover-cli"]
-    who = f"the distribution {', '.join(owners)}" if owners else "a folder named `models` on the import path"
-    raise LcError(
-        f"the package `models` found at {where} is not lc's (expected {ours}); it belongs to {who}",
-        remedy=f"use lc in a virtual environment of its own{', or uninstall ' + owners[0] if owners else ''}",
-    )
-
-
-def _says_it_is_ours(init: object) -> bool:
-    from pathlib import Path
-
-    try:
-        return 'LC_MODELS = "landcover-cli"' in Path(str(init)).read_text(encoding="utf-8")
-    except OSError:
-        return False
