@@ -112,11 +112,11 @@ def _gpu() -> str:
 
 
 def _proj() -> dict[str, str]:
-    from pyproj import __version__ as pyproj_version
-    import pyproj.datadir
+    import pyproj
 
-    folders = [Path(pyproj.datadir.get_data_dir()), Path(pyproj.datadir.get_user_data_dir())]
-    facts = {"version": pyproj_version, "data": str(folders[0])}
+    places = pyproj.datadir
+    folders = [Path(places.get_data_dir()), Path(places.get_user_data_dir())]  # type: ignore[attr-defined]
+    facts = {"version": pyproj.__version__, "data": str(folders[0])}
     for grid in ("us_nga_egm96_15.tif", "us_nga_egm08_25.tif"):
         found = [folder / grid for folder in folders if (folder / grid).exists()]
         facts[grid] = (
