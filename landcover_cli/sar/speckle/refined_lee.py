@@ -20,23 +20,8 @@ from numpy.typing import NDArray
 
 from landcover_cli.errors import ConfigError
 from landcover_cli.sar.speckle._base import WindowFilter
+from landcover_cli.sar.speckle._halves import PIXELS, SPANS, WINDOW_PX, read_runs, sum_halves
 from landcover_cli.sar.speckle._windows import STRIP_PX, moments_row, new_ring
-
-_WINDOW = 7
-_HALF_WINDOW_PIXELS = 28
-
-
-def _half_windows() -> NDArray[np.int64]:
-    """[8, 7, 2]: first and one past the last column of each row of the halves W, E, NE, SW, N, S, NW, SE."""
-    spans = np.zeros((8, _WINDOW, 2), np.int64)
-    for row in range(_WINDOW):
-        north = _WINDOW if row <= 3 else 0
-        south = _WINDOW if row >= 3 else 0
-        spans[:, row] = [(0, 4), (3, 7), (row, 7), (0, row + 1), (0, north), (0, south), (0, 7 - row), (6 - row, 7)]
-    return spans
-
-
-_SPANS = _half_windows()
 
 
 @njit(nogil=True, cache=True)
@@ -102,23 +87,6 @@ def _side(means: NDArray[np.float64], x: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _half_window(
-    image: NDArray[np.float32], y: int, x: int, spans: NDArray[np.int64], value: float, noise: float
-) -> float:
-    """The estimate on one half-window whose 7×7 window starts at (y, x)."""
-    total, squares = 0.0, 0.0
-    for row in range(_WINDOW):
-        line = image[y + row]
-        for column in range(x + spans[row, 0], x + spans[row, 1]):
-            sample = np.float64(line[column])
-            total += sample
-            squares += sample * sample
-    mean = total / _HALF_WINDOW_PIXELS
-    variance = (squares - total * mean) / (_HALF_WINDOW_PIXELS - 1)
-    return _estimate(mean, variance, noise, value)
-
-
-@njit(nogil=True, cache=True)
 def _ratio(mean: float, variance: float) -> float:
     m2 = mean * mean
     return variance / m2 if m2 > 0.0 else (np.inf if variance > 0.0 else 0.0)
@@ -126,13 +94,11 @@ def _ratio(mean: float, variance: float) -> float:
 
 @njit(nogil=True, cache=True)
 def _row(
-    image: NDArray[np.float32],
-    y: int,
-    x0: int,
+    centre: NDArray[np.float32],
     whole: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     means: NDArray[np.float64],
     ratios: NDArray[np.float64],
-    spans: NDArray[np.int64],
+    sums: NDArray[np.float64],
     settings: tuple[float, float],
     target: NDArray[np.float32],
 ) -> None:
@@ -141,21 +107,23 @@ def _row(
     looks, edge_variance = settings
     nine = np.empty(9)
     for x in range(target.shape[0]):
-        value = np.float64(image[y + 3, x0 + x + 3])
+        value = float(centre[x])
         if value - value != 0.0:
             target[x] = np.float32(np.nan)
-        elif count[x] < 49.0:
+            continue
+        if count[x] < WINDOW_PX * WINDOW_PX:
             target[x] = np.float32(_estimate(mean[x], variance[x], 1.0 / looks, value))
-        else:
-            for k in range(3):
-                for j in range(3):
-                    nine[3 * k + j] = ratios[k, x + 2 * j]
-            noise = _mean_of_five_smallest(nine)
-            if variance[x] < edge_variance:
-                target[x] = np.float32(_estimate(mean[x], variance[x], noise, value))
-            else:
-                side = spans[_side(means, x)]
-                target[x] = np.float32(_half_window(image, y, x0 + x, side, value, noise))
+            continue
+        for k in range(3):
+            for j in range(3):
+                nine[3 * k + j] = ratios[k, x + 2 * j]
+        noise = _mean_of_five_smallest(nine)
+        m, v = mean[x], variance[x]
+        if v >= edge_variance:
+            side = _side(means, x)
+            m = sums[0, side, x] / PIXELS
+            v = (sums[1, side, x] - sums[0, side, x] * m) / (PIXELS - 1)
+        target[x] = np.float32(_estimate(m, v, noise, value))
 
 
 @njit(nogil=True, cache=True)
@@ -166,15 +134,18 @@ def _kernel(
     edge_variance: float,
     out: NDArray[np.float32],
 ) -> None:
-    ring, small = new_ring(_WINDOW), new_ring(3)
+    ring, small = new_ring(WINDOW_PX), new_ring(3)
     keep_mean, keep_ratio = np.empty((5, STRIP_PX)), np.empty((5, STRIP_PX))
     means, ratios = np.empty((3, STRIP_PX)), np.empty((3, STRIP_PX))
+    runs = np.empty((2, WINDOW_PX, WINDOW_PX, STRIP_PX + WINDOW_PX))
+    sums = np.empty((2, 8, STRIP_PX))
+    # The 3×3 sub-windows reach two columns farther on each side than the strip's pixels.
     step = STRIP_PX - 4
     for x0 in range(0, out.shape[1], step):
         n = min(step, out.shape[1] - x0)
         whole = (ring.mean, ring.variance, ring.number)
         for y in range(out.shape[0]):
-            moments_row(image, y, x0, n, _WINDOW, ring)
+            moments_row(image, y, x0, n, WINDOW_PX, ring)
             for row in range(0 if y == 0 else y + 4, y + 5):
                 moments_row(image, row, x0, n + 4, 3, small)
                 for x in range(n + 4):
@@ -183,7 +154,11 @@ def _kernel(
             for k in range(3):
                 means[k] = keep_mean[(y + 2 * k) % 5]
                 ratios[k] = keep_ratio[(y + 2 * k) % 5]
-            _row(image, y, x0, whole, means, ratios, spans, (looks, edge_variance), out[y, x0 : x0 + n])
+            for row in range(0 if y == 0 else y + WINDOW_PX - 1, y + WINDOW_PX):
+                read_runs(image, row, x0, n, runs)
+            sum_halves(runs, y, n, spans, sums)
+            centre = image[y + 3, x0 + 3 : x0 + 3 + n]
+            _row(centre, whole, means, ratios, sums, (looks, edge_variance), out[y, x0 : x0 + n])
 
 
 @dataclass(frozen=True)
@@ -203,13 +178,13 @@ class RefinedLee(WindowFilter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.window_px != _WINDOW:
+        if self.window_px != WINDOW_PX:
             raise ConfigError(f"refined_lee: window_px {self.window_px} is not 7", remedy="leave window_px at 7")
         if not self.edge_variance >= 0:
             raise ConfigError(f"refined_lee: edge_variance {self.edge_variance} is not ≥ 0", remedy="use 0")
 
     def _run(self, image_yx: NDArray[np.float32], out_yx: NDArray[np.float32]) -> None:
-        _kernel(image_yx, _SPANS, self._known_looks(), float(self.edge_variance), out_yx)
+        _kernel(image_yx, SPANS, self._known_looks(), float(self.edge_variance), out_yx)
 
 
 FILTER = RefinedLee
