@@ -122,9 +122,18 @@ def reproject(geometry: BaseGeometry, source: str, target: str, what: str) -> Ba
     Raises:
         InputError: The geometry lies where the target CRS is not defined.
     """
+    return reproject_all([geometry], source, target, what)[0]
+
+
+def reproject_all(geometries: list[BaseGeometry], source: str, target: str, what: str) -> list[BaseGeometry]:
+    """Geometries in another CRS, as `reproject`.
+
+    Raises:
+        InputError: One of them lies where the target CRS is not defined.
+    """
     source_crs, target_crs = pyproj.CRS.from_user_input(source), pyproj.CRS.from_user_input(target)
-    if source_crs == target_crs:
-        return geometry
+    if source_crs == target_crs or not geometries:
+        return geometries
     step = _STEP_DEGREES if source_crs.is_geographic else _STEP_METRES / _metres_per_unit(source_crs)
     transformer = pyproj.Transformer.from_crs(source_crs, target_crs, always_xy=True)
 
@@ -132,13 +141,17 @@ def reproject(geometry: BaseGeometry, source: str, target: str, what: str) -> Ba
         x, y = transformer.transform(coordinates[:, 0], coordinates[:, 1])
         return np.column_stack([x, y])
 
-    moved = shapely.transform(shapely.segmentize(geometry, step), project)
-    if not np.isfinite(shapely.get_coordinates(moved)).all():
+    before = np.array(geometries, dtype=object)
+    with np.errstate(invalid="ignore"):  # what is not defined is refused below
+        after = shapely.transform(shapely.segmentize(before, step), project)
+    if not np.isfinite(shapely.get_coordinates(after)).all():
         raise InputError(
             f"{what} lies outside the area where {target_crs.name} is defined", remedy="check its CRS and the grid's"
         )
     # Tiny slivers can fold over when coordinates are rounded; a valid area stays a valid area.
-    return moved if moved.is_valid or not geometry.is_valid else shapely.make_valid(moved)
+    folded = ~shapely.is_valid(after) & shapely.is_valid(before)
+    after[folded] = shapely.make_valid(after[folded])
+    return list(after)
 
 
 def _metres_per_unit(crs: pyproj.CRS) -> float:
