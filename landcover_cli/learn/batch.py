@@ -101,7 +101,7 @@ def port_arrays(
         start = origin or min(middles)
         doy[:] = [middle.timetuple().tm_yday for middle in middles]
         day[:] = [(middle - start).days for middle in middles]
-    return PortArrays(data, valid, doy, day, valid.any(axis=(1, 2)))
+    return PortArrays(data, valid, doy, day, valid.reshape(n_dates, -1).any(axis=1))
 
 
 def window_to_arrays(window: CubeWindow, port: Port, series: CubeSeries, *, origin: date | None = None) -> PortArrays:

@@ -1,0 +1,122 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.batch import Modality
+from models.spec import Port
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each pixel of each date: ``[N, C, H, W]`` → the same.
+
+    No statistic crosses pixels, dates or samples: neither a window's position nor a padded date changes a value.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        # In channels-last memory the permuted view is contiguous: no copy.
+        normed = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias)
+        return normed.permute(0, 3, 1, 2)
+
+
+class ConvBlock(nn.Sequential):
+    """3×3 convolution, channel norm, ReLU; ``stride`` 2 halves the edges (even input)."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), ChannelNorm(c_out), nn.ReLU(inplace=True))
+
+
+class DayEncoding(nn.Module):
+    """Day of year → features: sine and cosine of the year's first harmonics, then a learned linear map.
+
+    Periodic, so that 31 December lies beside 1 January.
+
+    Args:
+        width: Features per date.
+        harmonics: Number of harmonics; the highest resolves ``365 / harmonics`` days.
+    """
+
+    def __init__(self, width: int, harmonics: int = 6) -> None:
+        super().__init__()
+        order = torch.arange(1, harmonics + 1, dtype=torch.float32)
+        self.register_buffer("frequency", 2 * math.pi * order / 365.25, persistent=False)
+        self.frequency: Tensor
+        self.linear = nn.Linear(2 * harmonics, width)
+
+    def forward(self, doy: Tensor) -> Tensor:
+        """``[B, T]`` int64 → ``[B, T, width]``."""
+        angle = doy.to(self.frequency.dtype).unsqueeze(-1) * self.frequency
+        out: Tensor = self.linear(torch.cat([angle.sin(), angle.cos()], -1))
+        return out
+
+
+def channels_last_(module: nn.Module) -> None:
+    """Lay a network's weights out for channels-last maps, which convolutions on CPU and GPU prefer."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Softmax over the entries where `mask` holds; all zero where it holds nowhere (never NaN)."""
+    scores = scores.float().masked_fill(~mask, -torch.inf)
+    top = scores.amax(dim, keepdim=True)
+    weights = torch.exp(scores - torch.where(torch.isfinite(top), top, torch.zeros_like(top)))
+    return weights / weights.sum(dim, keepdim=True).clamp_min(1e-12)
+
+
+def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """``[N, H, W]`` bool → ``[N, h, w]``: true where any pixel of the cell is; H and W are multiples of h and w."""
+    n, height, width = mask.shape
+    h, w = size
+    return mask.view(n, h, height // h, w, width // w).amax((2, 4)) if (h, w) != (height, width) else mask
+
+
+def align(
+    inputs: Mapping[str, Modality], ports: Sequence[Port], multiple: int
+) -> tuple[dict[str, Modality], tuple[int, int]]:
+    """Bring every input onto the finest one's pixels, zero what is invalid, and pad the edges to a multiple.
+
+    Coarser inputs are repeated (nearest), so that validity stays exact. Padding is invalid ground at the right and the
+    bottom.
+
+    Returns:
+        The inputs that are there, by port name, and the edges ``(H, W)`` before padding.
+
+    Raises:
+        ValueError: A port that is not optional is missing, or nothing is given.
+    """
+    missing = [port.name for port in ports if port.name not in inputs and not port.optional]
+    given = [port.name for port in ports if port.name in inputs]
+    if missing or not given:
+        raise ValueError(f"inputs missing: {', '.join(missing) or 'all'}")
+    height = max(inputs[name].data.shape[-2] for name in given)
+    width = max(inputs[name].data.shape[-1] for name in given)
+    pad = (0, -width % multiple, 0, -height % multiple)
+    aligned = {}
+    for name in given:
+        item = inputs[name]
+        data = torch.where(item.valid.unsqueeze(2), item.data, torch.zeros((), dtype=item.data.dtype))
+        valid = item.valid
+        if data.shape[-2:] != (height, width):
+            data = _repeat(data.flatten(0, 1), (height, width)).view(*data.shape[:3], height, width)
+            valid = _repeat(valid.flatten(0, 1).unsqueeze(1).to(data.dtype), (height, width)).squeeze(1) > 0
+            valid = valid.view(*item.valid.shape[:2], height, width)
+        if any(pad):
+            data, valid = functional.pad(data, pad), functional.pad(valid, pad)
+        aligned[name] = item._replace(data=data, valid=valid)
+    return aligned, (height, width)
+
+
+def _repeat(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(x, size=size, mode="nearest-exact")
