@@ -251,5 +251,5 @@ def test_real_patches(shared_data: Callable[[str], Path]) -> None:
 def test_an_empty_file_has_no_label_pixel(tmp_path: Path) -> None:
     path = tmp_path / "e.geojson"
     path.write_text('{"type": "FeatureCollection", "features": []}')
-    with pytest.raises(InputError, match="no label pixel .*holds none"):
+    with pytest.raises(InputError, match=r"no label pixel .*holds none"):
         write_labels_whole(tmp_path / "out.tif", LabelSource(path, LEGEND, attribute="code"), GRID)
