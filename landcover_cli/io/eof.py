@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -184,7 +185,7 @@ def _eof_bytes(path: Path) -> bytes:
             if len(inside) != 1 or inside[0].file_size > MAX_XML_BYTES:
                 raise InputError(f"{path.name}: holds no single orbit file", remedy="download the file again")
             return archive.read(inside[0])
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})", remedy="check the path, download it again") from error
 
 

@@ -8,6 +8,7 @@ entities are the one way in which a small XML file can expand; no Sentinel-1 ann
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
@@ -60,7 +61,7 @@ class SafeArchive:
                     data = stream.read(MAX_XML_BYTES + 1)
             else:
                 data = (self.path / member).read_bytes()
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        except (OSError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{self.root}: {member} cannot be read ({error})", remedy="download the product again"
             ) from error
