@@ -279,3 +279,47 @@ def _interpolate(nodes: FloatArray, frame: tuple[int, int, int], row0: int, col0
 def resolution_for(target_m: float, lattice: MapLattice) -> int:
     """Smallest whole factor that cuts the lattice's pixels to at most `target_m`."""
     return max(1, math.ceil(lattice.pixel_m / target_m - 1e-9))
+
+
+def ground_positions(nodes: GroundNodes, block: Block, height_m: FloatArray) -> FloatArray:
+    """Earth-centred positions of the pixels of a block.
+
+    Args:
+        nodes: Nodes around the block.
+        block: The pixels.
+        height_m: [height, width] heights above the ellipsoid, NaN for unknown.
+
+    Returns:
+        [height, width, 3] metres, float64.
+    """
+    out = np.empty((*block.shape_yx, 3))
+    height = np.ascontiguousarray(height_m, dtype=np.float64)
+    _positions(nodes.surface_m, nodes.normal, nodes.frame, (block.row0, block.col0), height, out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _positions(
+    surface: FloatArray,
+    normal: FloatArray,
+    frame: tuple[int, int, int],
+    origin: tuple[int, int],
+    height: FloatArray,
+    out: FloatArray,
+) -> None:
+    step, _, node_col0 = frame
+    ground = np.empty((surface.shape[1], 3))
+    up = np.empty((surface.shape[1], 3))
+    for r in range(height.shape[0]):
+        node_row(surface, frame, origin[0] + r, ground)
+        node_row(normal, frame, origin[0] + r, up)
+        j = origin[1] // step - node_col0
+        k = origin[1] - (j + node_col0) * step
+        for c in range(height.shape[1]):
+            if k == step:
+                j, k = j + 1, 0
+            w = k / step
+            k += 1
+            for n in range(3):
+                base = ground[j, n] + w * (ground[j + 1, n] - ground[j, n])
+                out[r, c, n] = base + height[r, c] * (up[j, n] + w * (up[j + 1, n] - up[j, n]))

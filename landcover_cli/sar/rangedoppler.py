@@ -27,20 +27,19 @@ def orbit_piece(orbit, start_s, time_s):  # type: ignore[no-untyped-def]
     m = math.floor((time_s - start_s) / ORBIT_STEP_S)
     m = min(max(m, 0), orbit.shape[0] - 1)
     u = time_s - start_s - m * ORBIT_STEP_S
-    c = orbit[m]
-    px = c[0, 0] + u * (c[0, 1] + u * (c[0, 2] + u * c[0, 3]))
-    py = c[1, 0] + u * (c[1, 1] + u * (c[1, 2] + u * c[1, 3]))
-    pz = c[2, 0] + u * (c[2, 1] + u * (c[2, 2] + u * c[2, 3]))
-    vx = c[0, 1] + u * (2.0 * c[0, 2] + u * 3.0 * c[0, 3])
-    vy = c[1, 1] + u * (2.0 * c[1, 2] + u * 3.0 * c[1, 3])
-    vz = c[2, 1] + u * (2.0 * c[2, 2] + u * 3.0 * c[2, 3])
-    ax = 2.0 * c[0, 2] + 6.0 * u * c[0, 3]
-    ay = 2.0 * c[1, 2] + 6.0 * u * c[1, 3]
-    az = 2.0 * c[2, 2] + 6.0 * u * c[2, 3]
+    px = orbit[m, 0, 0] + u * (orbit[m, 0, 1] + u * (orbit[m, 0, 2] + u * orbit[m, 0, 3]))
+    py = orbit[m, 1, 0] + u * (orbit[m, 1, 1] + u * (orbit[m, 1, 2] + u * orbit[m, 1, 3]))
+    pz = orbit[m, 2, 0] + u * (orbit[m, 2, 1] + u * (orbit[m, 2, 2] + u * orbit[m, 2, 3]))
+    vx = orbit[m, 0, 1] + u * (2.0 * orbit[m, 0, 2] + u * 3.0 * orbit[m, 0, 3])
+    vy = orbit[m, 1, 1] + u * (2.0 * orbit[m, 1, 2] + u * 3.0 * orbit[m, 1, 3])
+    vz = orbit[m, 2, 1] + u * (2.0 * orbit[m, 2, 2] + u * 3.0 * orbit[m, 2, 3])
+    ax = 2.0 * orbit[m, 0, 2] + 6.0 * u * orbit[m, 0, 3]
+    ay = 2.0 * orbit[m, 1, 2] + 6.0 * u * orbit[m, 1, 3]
+    az = 2.0 * orbit[m, 2, 2] + 6.0 * u * orbit[m, 2, 3]
     return px, py, pz, vx, vy, vz, ax, ay, az
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _step(orbit, start_s, time_s, x, y, z):  # type: ignore[no-untyped-def]
     """One Newton step: what to add to the time."""
     px, py, pz, vx, vy, vz, ax, ay, az = orbit_piece(orbit, start_s, time_s)
@@ -65,7 +64,7 @@ def seed_kernel(orbit: FloatArray, start_s: float, middle_s: float, surface: Flo
             out[i, j] = t if abs(change) < 1e-3 and right > 0.0 else np.nan
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _blend(time_s, value, times, origins, coefficients, nearest):  # type: ignore[no-untyped-def]
     """Σ c_k (value − origin)^k, linear in time between the two neighbouring records; the end records hold beyond."""
     count = times.shape[0]
@@ -81,7 +80,7 @@ def _blend(time_s, value, times, origins, coefficients, nearest):  # type: ignor
     return low + weight * (_polynomial(coefficients, k + 1, value - origins[k + 1]) - low)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _polynomial(coefficients, k, x):  # type: ignore[no-untyped-def]
     total = 0.0
     for n in range(coefficients.shape[1] - 1, -1, -1):
@@ -89,7 +88,7 @@ def _polynomial(coefficients, k, x):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _ground_range(time_s, slant, conversions):  # type: ignore[no-untyped-def]
     times, sr0, srgr, gr0, grsr, slopes, nearest, invert = conversions
     ground = _blend(time_s, slant, times, sr0, srgr, nearest)
@@ -115,7 +114,7 @@ def blend_kernel(
         out[i] = _blend(time_s[i], value[i], times, origins, coefficients, nearest)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _place(orbit, start_s, grid, conversions, x, y, z, seed_s):  # type: ignore[no-untyped-def]
     """Line, pixel, time and slant range of one place."""
     t, change = seed_s, 0.0
@@ -174,15 +173,18 @@ def geocode_kernel(
         node_row(surface, frame, origin[0] + r, ground)
         node_row(normal, frame, origin[0] + r, up)
         node_row(seeds, frame, origin[0] + r, seed)
+        j = origin[1] // step - node_col0
+        k = origin[1] - (j + node_col0) * step
         for c in range(height.shape[1]):
+            if k == step:
+                j, k = j + 1, 0
             h = height[r, c]
-            base = (origin[1] + c) // step
-            w = (origin[1] + c - base * step) / step
-            j = base - node_col0
+            w = k / step
+            k += 1
             t = seed[j, 0] + w * (seed[j + 1, 0] - seed[j, 0])
             if np.isnan(h) or np.isnan(t):
-                for k in range(4):
-                    out[k, r, c] = np.nan
+                for n in range(4):
+                    out[n, r, c] = np.nan
                 continue
             x = ground[j, 0] + w * (ground[j + 1, 0] - ground[j, 0])
             y = ground[j, 1] + w * (ground[j + 1, 1] - ground[j, 1])
@@ -191,8 +193,8 @@ def geocode_kernel(
             y += h * (up[j, 1] + w * (up[j + 1, 1] - up[j, 1]))
             z += h * (up[j, 2] + w * (up[j + 1, 2] - up[j, 2]))
             place = _place(orbit, start_s, grid, conversions, x, y, z, t)
-            for k in range(4):
-                out[k, r, c] = place[k]
+            for n in range(4):
+                out[n, r, c] = place[n]
 
 
 @numba.njit(nogil=True, cache=True)
