@@ -5,6 +5,9 @@ one fixed order (within a row first, then the rows from top to bottom), so that 
 alone. The sums of one row are kept for the `window` output rows that need them. Compiled without fast-math: LLVM may
 vectorise over pixels, never reorder the sum of one pixel.
 
+Beware while working on this file: numba's cache of a kernel follows the file of that kernel alone. After a change here
+delete the `*.nbi` and `*.nbc` files beside it, or the filters keep running the old sums.
+
 Sums are float64: squares of 24-bit values fit 48 bits, and the variance of bright targets survives the subtraction.
 """
 

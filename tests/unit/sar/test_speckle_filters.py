@@ -103,6 +103,16 @@ def test_box_moments_are_mean_and_unbiased_variance(seed: int, window: int, hole
     )
 
 
+@pytest.mark.parametrize("window", [3, 5, 7, 9])
+def test_box_moments_of_a_block_without_nodata(window: int) -> None:
+    # No pixel is invalid, so the short cut for whole rows is taken.
+    image = scene(7, 30, 40, 4.4, 0.0)
+    views = np.lib.stride_tricks.sliding_window_view(image.astype(np.float64), (window, window))
+    mean, variance = box_moments(image, window)
+    np.testing.assert_allclose(mean, views.mean((-2, -1)), rtol=1e-13)
+    np.testing.assert_allclose(variance, views.var((-2, -1), ddof=1), rtol=1e-9)
+
+
 def test_strip_borders_leave_no_seam() -> None:
     image = scene(3, 20, 2 * STRIP_PX + 9, 4.4, 0.02)
     wide = filter_image(create("lee"), image)
@@ -259,6 +269,17 @@ def test_lee_sigma_follows_its_steps(seed: int, looks: float, window: int, holes
         expected[y, x] = mmse(chosen, i, eta**2) if chosen.size else i
     out = filter_image(create("lee_sigma", looks=looks, window_px=window, p98=p98), image)
     np.testing.assert_allclose(out, expected, rtol=5e-6)
+
+
+@pytest.mark.parametrize(("bright", "kept"), [(5, False), (6, True)])
+def test_lee_sigma_keeps_a_target_of_more_than_five_bright_pixels(bright: int, kept: bool) -> None:
+    image = scene(1, 15, 15, 4.4, 0.0)
+    # Strong enough to be a target, unlike one another, so that averaging would change them.
+    image[6:9, 6:9] = np.where(np.argsort([4, 0, 1, 2, 3, 5, 6, 7, 8]) < bright, 4.0, 0.01).reshape(3, 3)
+    image[7, 7] = 5.0
+    assert (image[6:9, 6:9] > 3).sum() == bright
+    out = filter_image(create("lee_sigma", p98=3.0), image)
+    assert (out[7, 7] == 5.0) == kept
 
 
 def test_lee_sigma_needs_the_scene() -> None:
