@@ -1,16 +1,18 @@
 """What a C-band radar sees: backscatter of every pixel on one day, with and without speckle.
 
-Crops and grass follow the water-cloud model (Attema and Ulaby 1978, doi:10.1029/RS013i002p00357): a layer of leaves over a
-soil whose echo grows with wetness and roughness. The shapes follow Veloso et al. 2017 (doi:10.1016/j.rse.2017.07.015) and
-Vreugdenhil et al. 2018 (doi:10.3390/rs10091396): upright cereal stems attenuate VV in May, rapeseed and maize are bright
-in VH. Broadleaf forest is brighter in VH without leaves, coniferous forest in summer (Rüetschi et al. 2018,
-doi:10.3390/rs10010055; Dubois et al. 2020, doi:10.5194/isprs-annals-V-3-2020-97-2020). The decibel figures are our own
-round numbers of the magnitudes in these papers.
+Crops and grass follow the water-cloud model (Attema and Ulaby 1978, doi:10.1029/RS013i002p00357): a layer of leaves
+over a soil whose echo grows with wetness and roughness. The shapes follow Veloso et al. 2017
+(doi:10.1016/j.rse.2017.07.015) and Vreugdenhil et al. 2018 (doi:10.3390/rs10091396): upright cereal stems attenuate
+VV in May, rapeseed and maize are bright in VH. Broadleaf forest is brighter in VH without leaves, coniferous forest
+in summer (Rüetschi et al. 2018, doi:10.3390/rs10010055; Dubois et al. 2020,
+doi:10.5194/isprs-annals-V-3-2020-97-2020). The decibel figures are our own round numbers of the magnitudes in these
+papers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +47,9 @@ _DRY_SOIL_DB = (-14.8, -22.0)
 _WET_SOIL_GAIN_DB = 4.5
 
 
-def from_db(value_db: NDArray | float) -> NDArray:
+def from_db(value_db: NDArray[Any] | float) -> NDArray[np.float64]:
     """Decibels → linear power."""
-    return 10.0 ** (np.asarray(value_db) / 10.0)
+    return np.asarray(10.0 ** (np.asarray(value_db, np.float64) / 10.0))
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,12 @@ class Scatterer:
         entries = per_unit[self.landscape.unit] * self.texture[:, None]
         power = self.landscape.mix(entries.astype(np.float32)) * self.slope_factor_yx
         # The impulse response is wider than a pixel: neighbours share echoes.
-        return ndimage.gaussian_filter(power, (0, _RESOLUTION_SIGMA_PX, _RESOLUTION_SIGMA_PX), mode="nearest")
+        sigma = (0, _RESOLUTION_SIGMA_PX, _RESOLUTION_SIGMA_PX)
+        return np.asarray(ndimage.gaussian_filter(power, sigma, mode="nearest"), np.float32)
 
     def sigma0(self, day: int, wetness: float, wind_db: float) -> Array:
         """Like :meth:`gamma0`, but per unit of ground area: ``sigma0 = gamma0 · cos(incidence)``."""
-        return (self.gamma0(day, wetness, wind_db) * np.cos(np.deg2rad(INCIDENCE_DEG))).astype(np.float32)
+        return np.asarray(self.gamma0(day, wetness, wind_db) * np.cos(np.deg2rad(INCIDENCE_DEG)), np.float32)
 
     def _units(self, day: int, wetness: float, wind_db: float) -> NDArray[np.float64]:
         canopy = self.calendars.at(day)
@@ -98,8 +101,10 @@ class Scatterer:
             layer_db[self.calendars.kind == kind] = level
             extinction[self.calendars.kind == kind] = _EXTINCTION[kind]
         # Upright stems are vertical dipoles: they absorb VV and let VH pass.
-        layer_db = layer_db - canopy.upright[:, None] * np.array([2.6, 0.8])
-        attenuation = np.exp(-2 * (extinction * (1 + 0.9 * canopy.upright) * leaves) / np.cos(np.deg2rad(INCIDENCE_DEG)))
+        layer_db = layer_db - canopy.upright[:, None] * np.array([3.2, 1.0])
+        attenuation = np.exp(
+            -2 * (extinction * (1 + 0.9 * canopy.upright) * leaves) / np.cos(np.deg2rad(INCIDENCE_DEG))
+        )
         soil_db = np.array(_DRY_SOIL_DB) + (_WET_SOIL_GAIN_DB * wetness + self.roughness_db)[:, None]
         power = from_db(layer_db) * (1 - attenuation[:, None]) + from_db(soil_db) * attenuation[:, None]
         leafy = np.clip(canopy.green / 4.5, 0, 1)[:, None]
@@ -111,7 +116,7 @@ class Scatterer:
             (WATER, np.array([-18.5, -26.5]) + wind_db * np.array([1.0, 0.5])),
         ):
             power = np.where((kinds == which)[:, None], from_db(level_db), power)
-        return power * from_db(self.offset_db)
+        return np.asarray(power * from_db(self.offset_db))
 
 
 def make_scatterer(landscape: Landscape, calendars: Calendars, terrain: Terrain, seed: int) -> Scatterer:
@@ -125,11 +130,11 @@ def make_scatterer(landscape: Landscape, calendars: Calendars, terrain: Terrain,
     patch = smooth_field(shape, 4.0, rng).ravel()[landscape.pixel]
     texture_db = np.where(built, 3.2 * grain - 1.0, 0.35 * patch)
     fields = np.isin(kinds, (GRASS,)) | (calendars.kind >= 0)
-    offset_db = rng.normal(0.0, 0.45, (units, 1)) + rng.normal(0.0, 0.25, (units, 2))
+    offset_db = rng.normal(0.0, 0.35, (units, 1)) + rng.normal(0.0, 0.2, (units, 2))
     return Scatterer(
         landscape,
         calendars,
-        np.where(fields, rng.normal(0.0, 1.1, units), 0.0).astype(np.float32),
+        np.where(fields, rng.normal(0.0, 0.9, units), 0.0).astype(np.float32),
         offset_db.astype(np.float32),
         from_db(texture_db).astype(np.float32),
         _slope_factor(landscape, terrain),
@@ -139,14 +144,14 @@ def make_scatterer(landscape: Landscape, calendars: Calendars, terrain: Terrain,
 def _slope_factor(landscape: Landscape, terrain: Terrain) -> Array:
     """What terrain flattening leaves behind: a third of the ratio of local to flat illuminated area."""
     rows, cols = landscape.region.rows, landscape.region.cols
-    east = (np.arange(cols) + 0.5)[None, :] * PIXEL_M
-    north = (rows - 0.5 - np.arange(rows))[:, None] * PIXEL_M
+    east = (np.arange(cols, dtype=np.float64) + 0.5)[None, :] * PIXEL_M
+    north = (rows - 0.5 - np.arange(rows, dtype=np.float64))[:, None] * PIXEL_M
     to_east, to_north = terrain.gradient(east, north)
     look = np.deg2rad(LOOK_AZIMUTH_DEG)
     # Ground that rises along the look direction faces the radar.
     facing = np.arctan(to_east * np.sin(look) + to_north * np.cos(look))
     flat = np.deg2rad(INCIDENCE_DEG)
-    return ((np.tan(flat) / np.tan(np.maximum(flat - facing, 0.1))) ** (1 / 3)).astype(np.float32)
+    return np.asarray((np.tan(flat) / np.tan(np.maximum(flat - facing, 0.1))) ** (1 / 3), np.float32)
 
 
 def speckle(shape: tuple[int, int], rng: np.random.Generator) -> Array:

@@ -1,8 +1,9 @@
-"""The sky between the surface and the sensor: clouds, their shadows, cirrus, haze; and what Sen2Cor would make of it."""
+"""The sky between surface and sensor: clouds, their shadows, cirrus, haze; and what Sen2Cor would make of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ _DIFFUSE = np.array([0.33, 0.25, 0.19, 0.17, 0.15, 0.13, 0.12, 0.115, 0.05, 0.03
 _CLOUD = np.array([0.74, 0.73, 0.73, 0.74, 0.75, 0.76, 0.76, 0.76, 0.62, 0.48], np.float32)
 _CIRRUS = np.array([0.55, 0.53, 0.52, 0.52, 0.52, 0.52, 0.52, 0.52, 0.34, 0.22], np.float32)
 _HAZE = np.array([1.0, 0.72, 0.50, 0.42, 0.36, 0.32, 0.28, 0.26, 0.08, 0.04], np.float32)
-# Spectral slope of clouds in the power spectrum of optical depth: -5/3 in one dimension (e.g. Davis et al. 1997,
-# doi:10.1175/1520-0469(1997)054<0241:TLPSBI>2.0.CO;2), -8/3 in two.
+# Slope of the power spectrum of cloud optical depth: -5/3 along a line (Davis et al. 1997, J. Atmos. Sci. 54, 241),
+# which is -8/3 in the plane.
 _CLOUD_BETA = 8.0 / 3.0
 
 CLEAR_CLOUD, CLEAR_CIRRUS, CLEAR_SHADOW = 0.05, 0.02, 0.95
@@ -52,7 +53,7 @@ class Sky:
         return (self.cloud < CLEAR_CLOUD) & (self.cirrus < CLEAR_CIRRUS) & (self.sunlight > CLEAR_SHADOW)
 
     def through(self, surface: Array, rng: np.random.Generator) -> Array:
-        """Reflectance ``(bands, rows, cols)`` that the product holds for a surface under this sky, with sensor noise."""
+        """Reflectance ``(bands, rows, cols)`` that a product holds for a surface under this sky, with sensor noise."""
         light = _DIFFUSE[:, None, None] + (1 - _DIFFUSE[:, None, None]) * self.sunlight
         seen = surface * light * self.gain[:, None, None] + (self.haze * _HAZE)[:, None, None]
         # Two-stream reflectance of a cloud of optical depth τ and asymmetry 0.85.
@@ -61,15 +62,15 @@ class Sky:
         veil = 1 - np.exp(-0.5 * self.cirrus)
         seen = seen * (1 - veil) + _CIRRUS[:, None, None] * veil
         noise = rng.standard_normal(seen.shape, dtype=np.float32) * (0.0012 + 0.008 * np.abs(seen))
-        return np.maximum(seen + noise, 0.0).astype(np.float32)
+        return np.asarray(np.maximum(seen + noise, 0.0), np.float32)
 
 
 def make_sky(region: Region, pass_: Acquisition, seed: int) -> Sky:
     """The sky of one pass: its cloud cover, with shadows thrown away from the sun by the height of the cloud base."""
     rng = stream(seed, "sky", pass_.day, pass_.platform)
     shape = (region.rows, region.cols)
-    base_m = float(rng.uniform(600.0, 2500.0))
-    reach_px = base_m * np.tan(np.deg2rad(min(pass_.sun_zenith_deg, 72.0))) / PIXEL_M
+    base_m = float(rng.uniform(600.0, 2000.0))
+    reach_px = base_m * np.tan(np.deg2rad(min(pass_.sun_zenith_deg, 70.0))) / PIXEL_M
     azimuth = np.deg2rad(pass_.sun_azimuth_deg)
     # A shadow lies opposite to the sun: the pixel (row, col) is shaded by the cloud towards the sun.
     shift = (round(-np.cos(azimuth) * reach_px), round(np.sin(azimuth) * reach_px))
@@ -81,7 +82,7 @@ def make_sky(region: Region, pass_: Acquisition, seed: int) -> Sky:
     # The sun is half a degree wide: the penumbra blurs a shadow by about 1 % of the height of the cloud.
     shading = ndimage.gaussian_filter(np.ascontiguousarray(shading), max(0.004 * base_m / PIXEL_M, 0.3))
     cirrus = np.zeros(shape, np.float32)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         field = smooth_field(shape, 0.15 * max(shape), rng) + 0.25 * smooth_field(shape, 6.0, rng)
         cirrus = np.maximum(rng.uniform(0.02, 0.25) * (field + rng.uniform(-1.0, 0.6)), 0).astype(np.float32)
     return Sky(
@@ -98,13 +99,14 @@ def _cloud_depth(shape: tuple[int, int], cover: float, rng: np.random.Generator)
         return np.zeros(shape, np.float32)
     field = power_law_field(shape, _CLOUD_BETA, rng)
     above = field - np.quantile(field, 1 - cover)
-    return (float(rng.uniform(12.0, 35.0)) * np.maximum(above, 0) ** 1.3).astype(np.float32)
+    return np.asarray(float(rng.uniform(12.0, 35.0)) * np.maximum(above, 0) ** 1.3, np.float32)
 
 
-def half(field: NDArray) -> Array:
+def half(field: NDArray[Any]) -> Array:
     """Mean over 2 × 2 pixels of the last two axes: 10 m → 20 m."""
     rows, cols = field.shape[-2:]
-    return field.reshape(*field.shape[:-2], rows // 2, 2, cols // 2, 2).mean(axis=(-3, -1), dtype=np.float32)
+    cells = field.reshape(*field.shape[:-2], rows // 2, 2, cols // 2, 2)
+    return np.asarray(cells.mean(axis=(-3, -1), dtype=np.float32))
 
 
 def scene_classification(
@@ -112,8 +114,8 @@ def scene_classification(
 ) -> NDArray[np.uint8]:
     """The SCL band ``yx`` at 20 m, with the errors that Sen2Cor is known for.
 
-    Thin clouds and cloud edges are missed, some bright roofs pass for cloud, part of the shadow is not found, dark forest in
-    winter passes for shadow of relief (class 2). See Zekoll et al. 2021, doi:10.3390/rs13010137, for the kinds of error.
+    Thin clouds and cloud edges are missed, some bright roofs pass for cloud, part of the shadow is not found, dark
+    forest in winter passes for shadow of relief (class 2). Kinds of error: Zekoll et al. 2021, doi:10.3390/rs13010137.
 
     Args:
         seen: Reflectance ``(bands, rows, cols)`` of the product at 10 m, in the order of ``BANDS``.
@@ -149,5 +151,5 @@ def swath(region: Region, relative_orbit: int) -> NDArray[np.bool_]:
     if relative_orbit != 122:
         return np.ones((region.rows, region.cols), bool)
     # Descending tracks run towards the south-south-west, 12 to 14 degrees off the meridian at this latitude.
-    edge = 0.95 * region.cols - np.tan(np.deg2rad(13.0)) * row
-    return col < edge
+    edge = 1.02 * region.cols - np.tan(np.deg2rad(13.0)) * row
+    return np.asarray(col < edge)

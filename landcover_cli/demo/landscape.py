@@ -33,8 +33,7 @@ OVERSAMPLE = 4
 FOREST_SHARE, CONIFER_SHARE_OF_FOREST = 0.27, 0.5
 BUILT_SHARE = 0.075
 LAKE_SHARE = 0.03
-# Of the farmland. Grassland holds about a third of the agricultural area of Bavaria; maize and winter cereals share most
-# of the rest.
+# Of the farmland.
 FARM_SHARES = {WINTER: 0.36, SUMMER: 0.32, GRASS: 0.32}
 
 
@@ -85,7 +84,9 @@ def make_landscape(region: Region, seed: int) -> Landscape:
     for half in (True, False):
         lake = _lake(region, half, rng)
         water = river.union(lake)
-        pieces = [piece.difference(water) for block in _in_half(blocks, region, half) for piece in _split(block, region, rng)]
+        pieces = [
+            piece.difference(water) for block in _in_half(blocks, region, half) for piece in _split(block, region, rng)
+        ]
         pieces = [part for piece in pieces for part in _parts(piece) if part.area > 400.0]
         fields += pieces
         classes += _assign(pieces, region, rng)
@@ -259,7 +260,7 @@ def _field_at(xy: NDArray[np.float64], region: Region, scale_m: float, rng: np.r
     field = smooth_field((rows, cols), scale_m / cell_m / 2, rng)
     col = np.clip(((xy[:, 0] - LEFT_M) / cell_m).astype(int), 0, cols - 1)
     row = np.clip(((TOP_M - xy[:, 1]) / cell_m).astype(int), 0, rows - 1)
-    return field[row, col].astype(np.float64)
+    return np.asarray(field[row, col], np.float64)
 
 
 def _shares(
@@ -293,4 +294,4 @@ def _majority(
     n = region.rows * region.cols
     shares = np.zeros((n, len(CLASSES)), np.float32)
     np.add.at(shares, (pixel, class_index), weight)
-    return shares.argmax(axis=1).astype(np.uint8).reshape(region.rows, region.cols)
+    return np.asarray(shares.argmax(axis=1), np.uint8).reshape(region.rows, region.cols)

@@ -1,4 +1,4 @@
-"""Seeded random fields. Every part of the demo draws from a stream of its own, so that one part's change moves no other."""
+"""Seeded random fields; every part of the demo draws from its own stream, so that one part's change moves no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def smooth_field(shape: tuple[int, int], scale_px: float, rng: np.random.Generat
     field = ndimage.gaussian_filter(white, scale_px, mode="wrap", truncate=3.0)
     field = field[pad : pad + shape[0], pad : pad + shape[1]]
     # The theoretical deviation, not the sample's: a field much smoother than the frame must stay a random offset.
-    return (field * np.float32(2 * np.sqrt(np.pi) * scale_px)).astype(np.float32)
+    return np.asarray(field * np.float32(2 * np.sqrt(np.pi) * scale_px), np.float32)
 
 
 def power_law_field(shape: tuple[int, int], beta: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -32,4 +32,4 @@ def power_law_field(shape: tuple[int, int], beta: float, rng: np.random.Generato
     frequency = np.hypot(fft.fftfreq(rows)[:, None], fft.rfftfreq(cols)[None, :])
     frequency[0, 0] = np.inf
     field = fft.irfft2(white * frequency ** (-beta / 2), s=(rows, cols))[: shape[0], : shape[1]]
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    return np.asarray((field - field.mean()) / field.std(), np.float32)

@@ -100,7 +100,7 @@ class Calendars:
         brown = 0.75 * season * ripe * np.where(crop, standing, np.exp(-np.maximum(day - self.fall, 0) / 12.0))
         stubble = np.where(crop, 0.7 * (1 - standing) * (1 - _step(day, self.till, 2.0)), 0.0)
         kept, cut = self._after_cuts(day)
-        dry = self.drought * np.exp(-(((day - 215.0) / 28.0) ** 2))
+        dry = np.minimum(self.drought, 0.9) * np.exp(-(((day - 215.0) / 28.0) ** 2))
         brown = np.where(grass, green * dry + cut + 0.25, brown + stubble)
         green = np.where(grass, green * kept * (1 - dry), green)
         flower = np.where(self.kind == RAPESEED, np.exp(-(((day - self.flower_day) / 9.0) ** 2)), 0.0)
@@ -116,15 +116,15 @@ class Calendars:
 
 
 def _step(day: float, middle: Array, width: Array | float) -> Array:
-    return (1 / (1 + np.exp(-np.clip((day - middle) / width, -40, 40)))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip((day - middle) / width, -40, 40))), np.float32)
 
 
 def make_calendars(class_of_unit: NDArray[np.int64], seed: int) -> Calendars:
     """Draw the calendars of all units.
 
-    The dates follow the phases that the German phenological observers report for Bavaria in an average year
-    (DWD, annual plant phenology reports): rapeseed in flower in late April and May, barley harvest in early July, wheat in
-    late July and August, maize emergence in mid May and harvest from mid September.
+    The dates are our own, of the order that holds in southern Germany: rapeseed flowers in late April and May, barley
+    is harvested in early July, wheat in late July and August; maize covers the ground in June and is harvested in
+    September.
     """
     rng = stream(seed, "phenology")
     n = len(class_of_unit)
@@ -157,9 +157,7 @@ def _kinds(class_of_unit: NDArray[np.int64], rng: np.random.Generator) -> NDArra
     return kind
 
 
-def _winter_crops(
-    kind: NDArray[np.int64], put: Put, value: dict[str, Array], rng: np.random.Generator
-) -> None:
+def _winter_crops(kind: NDArray[np.int64], put: Put, value: dict[str, Array], rng: np.random.Generator) -> None:
     winter = (kind == WHEAT) | (kind == BARLEY) | (kind == RAPESEED)
     put(winter, "winter_green", 0.7, 0.45, 0.1)
     put(winter, "rise", 100.0, 10.0)
@@ -174,12 +172,10 @@ def _winter_crops(
     put(kind == RAPESEED, "flower_day", 126.0, 5.0)
     value["harvest"][winter] = np.maximum(value["harvest"][winter], value["fall"][winter] + 12.0)
     value["till"][winter] = value["harvest"][winter] + rng.uniform(3.0, 45.0, int(winter.sum()))
-    _follow_up(winter, value, rng, early_share=0.55)
+    _follow_up(winter, value, rng, early_share=0.65)
 
 
-def _summer_crops(
-    kind: NDArray[np.int64], put: Put, value: dict[str, Array], rng: np.random.Generator
-) -> None:
+def _summer_crops(kind: NDArray[np.int64], put: Put, value: dict[str, Array], rng: np.random.Generator) -> None:
     summer = (kind == MAIZE) | (kind == BEET)
     covered = summer & (rng.random(len(kind)) < 0.5)
     put(summer, "winter_green", 0.2, 0.15, 0.0)
@@ -196,15 +192,13 @@ def _summer_crops(
     _follow_up(summer, value, rng, early_share=0.0)
 
 
-def _follow_up(
-    where: NDArray[np.bool_], value: dict[str, Array], rng: np.random.Generator, early_share: float
-) -> None:
+def _follow_up(where: NDArray[np.bool_], value: dict[str, Array], rng: np.random.Generator, early_share: float) -> None:
     """What grows after the harvest: a catch crop at once, a young winter crop in October, or nothing."""
     n = int(where.sum())
     choice = rng.random(n)
-    catch, sown = choice < early_share, choice > 0.75
+    catch, sown = choice < early_share, choice > 0.78
     value["after"][where] = np.where(catch, rng.uniform(0.8, 3.2, n), np.where(sown, rng.uniform(0.2, 1.0, n), 0.0))
-    start = value["harvest"][where] + rng.uniform(25.0, 55.0, n)
+    start = value["harvest"][where] + rng.uniform(12.0, 42.0, n)
     value["after_rise"][where] = np.where(catch, start, np.maximum(start, rng.normal(300.0, 10.0, n)))
 
 
@@ -215,10 +209,10 @@ def _grassland(grass: NDArray[np.bool_], put: Put, cuts: Array, rng: np.random.G
     put(grass, "peak", 3.9, 0.9, 1.5)
     put(grass, "fall", 305.0, 10.0)
     put(grass, "fall_width", 14.0, 2.0, 8.0)
-    put(grass, "drought", 0.18, 0.14, 0.0)
+    put(grass, "drought", 0.26, 0.22, 0.0)
     n = int(grass.sum())
     number = rng.integers(1, MAX_CUTS + 1, n)
-    # Intensive meadows are first cut in early to mid May and then every five to six weeks, extensive ones from mid June.
+    # Intensive meadows are first cut in mid May and then every five to six weeks, extensive ones from mid June.
     first = np.where(number >= 3, rng.normal(136.0, 8.0, n), rng.normal(166.0, 12.0, n))
     gaps = rng.normal(38.0, 5.0, (n, MAX_CUTS))
     days = first[:, None] + np.concatenate([np.zeros((n, 1)), np.cumsum(gaps, axis=1)[:, :-1]], axis=1)

@@ -30,8 +30,8 @@ def _spectrum(*values: float) -> Array:
 
 #                    B02    B03    B04    B05    B06    B07    B08    B8A    B11    B12
 _GREEN = _spectrum(0.026, 0.056, 0.027, 0.088, 0.290, 0.380, 0.410, 0.430, 0.200, 0.095)
-_GRASS = _spectrum(0.027, 0.058, 0.030, 0.092, 0.280, 0.365, 0.395, 0.415, 0.210, 0.102)
-_LEAFY = _spectrum(0.022, 0.047, 0.023, 0.077, 0.265, 0.350, 0.380, 0.400, 0.185, 0.084)
+_GRASS = _spectrum(0.027, 0.057, 0.029, 0.091, 0.283, 0.370, 0.400, 0.420, 0.206, 0.100)
+_LEAFY = _spectrum(0.023, 0.050, 0.024, 0.080, 0.272, 0.360, 0.390, 0.410, 0.190, 0.087)
 _NEEDLE = _spectrum(0.016, 0.029, 0.018, 0.047, 0.150, 0.195, 0.210, 0.220, 0.098, 0.046)
 _BROWN = _spectrum(0.070, 0.105, 0.145, 0.180, 0.215, 0.240, 0.260, 0.285, 0.350, 0.245)
 _FLOWER = _spectrum(0.045, 0.135, 0.130, 0.190, 0.330, 0.390, 0.430, 0.440, 0.210, 0.105)
@@ -40,7 +40,7 @@ _LITTER = _spectrum(0.034, 0.050, 0.068, 0.090, 0.118, 0.138, 0.158, 0.178, 0.22
 _ROOF = _spectrum(0.085, 0.108, 0.155, 0.175, 0.190, 0.205, 0.222, 0.235, 0.275, 0.245)
 _PAVED = _spectrum(0.095, 0.108, 0.118, 0.124, 0.130, 0.136, 0.145, 0.150, 0.172, 0.160)
 _WATER = _spectrum(0.034, 0.040, 0.026, 0.019, 0.013, 0.012, 0.010, 0.009, 0.006, 0.004)
-# Extinction per unit of leaf area: leaves are dark where they absorb, and scatter deep into the canopy where they do not.
+# Extinction per unit of leaf area: light that leaves do not absorb reaches deeper into the canopy.
 _K = _spectrum(0.95, 0.85, 0.95, 0.75, 0.50, 0.45, 0.45, 0.45, 0.65, 0.80)
 
 
@@ -96,10 +96,12 @@ def make_surface(landscape: Landscape, calendars: Calendars, seed: int) -> Surfa
         infinite[kind == which] = spectrum
     # No stand is pure: conifers stand among broadleaf trees and the other way round.
     forest = (kind == BROADLEAF) | (kind == CONIFER)
-    other = np.where(kind == BROADLEAF, rng.beta(1.3, 4.5, units), rng.beta(1.2, 6.0, units)).astype(np.float32)[:, None]
+    other = np.where(kind == BROADLEAF, rng.beta(1.3, 4.5, units), rng.beta(1.2, 6.0, units)).astype(np.float32)[
+        :, None
+    ]
     swapped = np.where((kind == BROADLEAF)[:, None], _NEEDLE, _LEAFY)
     infinite = np.where(forest[:, None], infinite * (1 - other) + swapped * other, infinite)
-    infinite = infinite * _band_factors(units, 0.09, rng)
+    infinite = infinite * _band_factors(units, 0.10, rng)
     background = _backgrounds(kind, rng)[landscape.unit]
     background = _built_up(landscape, background, rng)
     pixels = _pixel_fields(landscape, rng)

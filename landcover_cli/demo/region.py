@@ -41,7 +41,9 @@ class LandClass:
 WINTER, SUMMER, GRASS, BROADLEAF, CONIFER, BUILT, WATER = range(7)
 
 CLASSES: tuple[LandClass, ...] = (
-    LandClass(10, "Winter crop", "#e6c34a", "Wheat, barley and rapeseed sown in autumn and harvested in July or August"),
+    LandClass(
+        10, "Winter crop", "#e6c34a", "Wheat, barley and rapeseed sown in autumn and harvested in July or August"
+    ),
     LandClass(20, "Summer crop", "#d9772f", "Maize and sugar beet sown in April or May and harvested in autumn"),
     LandClass(30, "Permanent grassland", "#a8d36b", "Meadows cut one to five times a year, and pastures"),
     LandClass(40, "Broadleaf forest", "#3f9b45", "Stands in which trees that shed their leaves prevail"),
@@ -93,7 +95,7 @@ class Region:
 
 _REGIONS = {
     # Parcel median: the border between "small" (0.64-2.56 ha) and "medium" (2.56-16 ha) fields of Lesiv et al. 2019.
-    "standard": Region("standard", 384, 384, 192, 36, 12, 700.0, 2.56),
+    "standard": Region("standard", 384, 384, 192, 40, 12, 700.0, 2.56),
     "tiny": Region("tiny", 96, 192, 96, 14, 48, 400.0, 1.28),
 }
 

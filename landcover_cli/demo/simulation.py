@@ -116,7 +116,7 @@ def simulate(region: Region, seed: int) -> Simulation:
 
 
 def labelled_units(landscape: Landscape, seed: int) -> NDArray[np.int64]:
-    """Indices of the units that get a label polygon: half of the western ones of each class, at least two, none eastern."""
+    """Units that get a label polygon: half of the western ones of each class, at least two, and none in the east."""
     rng = stream(seed, "labels")
     chosen: list[int] = []
     for value in np.unique(landscape.class_of_unit):

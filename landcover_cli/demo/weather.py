@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from landcover_cli.demo.noise import stream
 from landcover_cli.demo.region import LATITUDE_DEG, Region, day_to_datetime
 
-# Mean cloud fraction of Landsat and Sentinel-2 scenes of the neighbouring Alpine foreland and Alps, 1984-2021, per season
-# (raw data column of table 1 of the Swiss snow cover series, doi:10.1038/s41597-025-04961-6).
+# Mean cloud fraction of Landsat and Sentinel-2 scenes over Switzerland, 1984-2021, per season (raw data in
+# table 1 of the Swiss snow cover series, doi:10.1038/s41597-025-04961-6).
 CLOUD_FRACTION = {"DJF": 0.590, "MAM": 0.577, "JJA": 0.546, "SON": 0.613}
 # A search of an archive leaves out what is nearly all cloud; so does this one.
-MAX_CLOUD = 0.80
+MAX_CLOUD = 0.40
 
 # Two relative orbits see the region in turn; each satellite returns after 10 days, the pair after 5.
 _PASSES = (  # platform, first day of the year, relative orbit, absolute orbit of the first pass, hour, minute, second

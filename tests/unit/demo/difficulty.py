@@ -1,4 +1,4 @@
-"""How hard the demo region is: a pixel-wise random forest, trained on the label polygons and scored on the eastern half.
+"""How hard the demo region is: a random forest on pixels, trained on the label polygons, scored on the eastern half.
 
 Run as a script for the table in the demo's report: ``python tests/unit/demo/difficulty.py 7 8 9``.
 """
@@ -59,6 +59,25 @@ def monthly(values: list[NDArray], valid: list[NDArray], months: list[int]) -> N
         return (total / np.where(count, count, np.nan)).reshape(12 * bands, *values[0].shape[1:])
 
 
+def fill_gaps(series: NDArray) -> NDArray:
+    """Linear interpolation over empty months, per pixel and band; the year's ends repeat their nearest month."""
+    months = series.reshape(12, -1, series.shape[-2] * series.shape[-1]).copy()
+    position = np.arange(12)
+    known = np.isfinite(months[:, 0])
+    for pattern in np.unique(known, axis=1).T:
+        where = (known == pattern[:, None]).all(axis=0)
+        if pattern.all() or not pattern.any():
+            continue
+        have = position[pattern]
+        after = np.clip(np.searchsorted(have, position), 0, len(have) - 1)
+        before = np.clip(np.searchsorted(have, position, side="right") - 1, 0, len(have) - 1)
+        span = np.maximum(have[after] - have[before], 1)
+        part = np.clip((position - have[before]) / span, 0, 1)[:, None, None]
+        block = months[:, :, where]
+        months[:, :, where] = block[have[before]] * (1 - part) + block[have[after]] * part
+    return months.reshape(series.shape)
+
+
 def optical_scenes(sim: Simulation) -> list[OpticalScene]:
     """All Sentinel-2 dates."""
     return [sim.optical(acquisition) for acquisition in sim.acquisitions]
@@ -72,11 +91,13 @@ def best_single_date(sim: Simulation, scenes: list[OpticalScene], trees: int = 1
 
 
 def optical_series(scenes: list[OpticalScene]) -> NDArray:
-    """Monthly means of the truly clear pixels."""
-    return monthly(
-        [as_delivered(s.reflectance) for s in scenes],
-        [s.clear for s in scenes],
-        [s.acquisition.when.month for s in scenes],
+    """Monthly means of the truly clear pixels, empty months filled linearly."""
+    return fill_gaps(
+        monthly(
+            [as_delivered(s.reflectance) for s in scenes],
+            [s.clear for s in scenes],
+            [s.acquisition.when.month for s in scenes],
+        )
     )
 
 

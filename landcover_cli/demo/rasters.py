@@ -1,0 +1,115 @@
+"""GeoTIFFs of the demo: radar series, elevation, truth."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from landcover_cli.demo.backscatter import POLARISATIONS
+from landcover_cli.demo.region import CLASSES, EPSG, LEFT_M, PIXEL_M, TOP_M, Region
+from landcover_cli.demo.terrain import Terrain
+
+ARC_SECOND_DEG = 1 / 3600
+
+
+def write_gamma0(
+    folder: Path,
+    when: datetime,
+    gamma0: NDArray[np.float32],
+    *,
+    platform: str = "S1A",
+    orbit_direction: str = "ASCENDING",
+    origin_m: tuple[float, float] = (LEFT_M, TOP_M),
+    epsg: int = EPSG,
+) -> Path:
+    """Write one date of ready-made Sentinel-1 backscatter.
+
+    Args:
+        folder: Target folder.
+        when: Acquisition, UTC.
+        gamma0: ``(2, rows, cols)`` linear power, VV then VH; NaN is no data.
+        platform: ``S1A``, ``S1B`` or ``S1C``.
+        orbit_direction: ``ASCENDING`` or ``DESCENDING``.
+        origin_m: (left, top).
+        epsg: CRS.
+    """
+    path = folder / f"{platform}_IW_GRDH_1SDV_{when:%Y%m%dT%H%M%S}_gamma0.tif"
+    tags = {
+        "ACQUISITION_DATETIME": f"{when:%Y-%m-%dT%H:%M:%S}Z",
+        "UNITS": "gamma0_linear",
+        "ORBIT_DIRECTION": orbit_direction,
+        "PLATFORM": platform,
+    }
+    transform = Affine(PIXEL_M, 0, origin_m[0], 0, -PIXEL_M, origin_m[1])
+    _write(path, gamma0, f"EPSG:{epsg}", transform, float("nan"), tags, POLARISATIONS)
+    return path
+
+
+def write_truth(path: Path, truth_yx: NDArray[np.uint8]) -> None:
+    """Write the class codes of every pixel, 0 where there is none (nowhere, in the demo)."""
+    codes = np.array([entry.code for entry in CLASSES], np.uint8)[truth_yx]
+    transform = Affine(PIXEL_M, 0, LEFT_M, 0, -PIXEL_M, TOP_M)
+    _write(path, codes[None], f"EPSG:{EPSG}", transform, 0, {}, ("class_code",))
+
+
+def write_dem(path: Path, region: Region, terrain: Terrain) -> None:
+    """Write heights on a grid of one arc second in geographic coordinates, as the Copernicus DEM GLO-30 comes."""
+    left, bottom, right, top = region.bounds_m
+    to_geographic = Transformer.from_crs(EPSG, 4326, always_xy=True)
+    lon, lat = to_geographic.transform([left, right, right, left], [top, top, bottom, bottom])
+    margin = 10
+    west = np.floor(min(lon) / ARC_SECOND_DEG) - margin
+    north = np.ceil(max(lat) / ARC_SECOND_DEG) + margin
+    cols = int(np.ceil(max(lon) / ARC_SECOND_DEG) + margin - west)
+    rows = int(north - np.floor(min(lat) / ARC_SECOND_DEG) + margin)
+    # GLO-30 puts pixel centres on whole arc seconds.
+    centre_lon = (west + np.arange(cols)) * ARC_SECOND_DEG
+    centre_lat = (north - np.arange(rows)) * ARC_SECOND_DEG
+    to_utm = Transformer.from_crs(4326, EPSG, always_xy=True)
+    east, north_m = to_utm.transform(*np.meshgrid(centre_lon, centre_lat))
+    height = terrain.height_m(east - left, north_m - bottom).astype(np.float32)
+    transform = Affine(
+        ARC_SECOND_DEG, 0, (west - 0.5) * ARC_SECOND_DEG, 0, -ARC_SECOND_DEG, (north + 0.5) * ARC_SECOND_DEG
+    )
+    _write(path, height[None], "EPSG:4326", transform, None, {"AREA_OR_POINT": "Point"}, ("elevation",))
+
+
+def _write(
+    path: Path,
+    values: NDArray[Any],
+    crs: str,
+    transform: Affine,
+    nodata: float | None,
+    tags: dict[str, str],
+    names: tuple[str, ...],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[1],
+        width=values.shape[2],
+        count=values.shape[0],
+        dtype=values.dtype,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+        compress="deflate",
+        predictor=3 if values.dtype == np.float32 else 1,
+        zlevel=6,
+    ) as target:
+        target.write(values)
+        target.update_tags(**tags)
+        for index, name in enumerate(names, start=1):
+            target.set_band_description(index, name)
