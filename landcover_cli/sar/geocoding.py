@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,15 @@ from landcover_cli.sar.orbit import OrbitInterpolator
 from landcover_cli.sar.rangedoppler import (
     ORBIT_STEP_S,
     Conversions,
-    blend_kernel,
     geocode_kernel,
     locate_kernel,
     position_kernel,
     seed_kernel,
 )
-from landcover_cli.sar.types import SPEED_OF_LIGHT_MS, S1Annotation, SrgrRecord
+from landcover_cli.sar.srgr import SrgrMode, SrgrTable, ground_to_slant, slant_to_ground, srgr_table
+from landcover_cli.sar.types import SPEED_OF_LIGHT_MS, S1Annotation
 
 FloatArray = NDArray[np.float64]
-SrgrMode = Literal["linear", "nearest"]
 
 # How far beyond the first and last line places still get a time: the halo of any window, and bounded extrapolation.
 ORBIT_MARGIN_S = 3.0
@@ -56,11 +54,7 @@ class RadarModel:
         near_range_m: Slant range of pixel 0; GRD ranges follow the polynomials instead.
         pixel_spacing_m: Ground spacing for GRD, slant spacing for SLC.
         azimuth_spacing_m: Spacing of lines on the ground.
-        srgr_time_s: [K] azimuth times of the conversions, empty for SLC.
-        srgr_origin_m: [K] sr0 of each.
-        srgr: [K, d] slant to ground coefficients, constant first.
-        grsr_origin_m: [K] gr0 of each.
-        grsr: [K, d] ground to slant coefficients.
+        conversions: Slant to ground range and back; None for SLC.
         nearest_record: Use the nearest conversion instead of the two neighbours.
         invert_grsr: Take pixels from the inverse of `grsr` instead of from `srgr`.
     """
@@ -73,25 +67,14 @@ class RadarModel:
     near_range_m: float
     pixel_spacing_m: float
     azimuth_spacing_m: float
-    srgr_time_s: FloatArray
-    srgr_origin_m: FloatArray
-    srgr: FloatArray
-    grsr_origin_m: FloatArray
-    grsr: FloatArray
+    conversions: SrgrTable | None
     nearest_record: bool
     invert_grsr: bool
 
     @property
-    def conversions(self) -> Conversions:
-        """The coordinate conversions as the kernels take them."""
-        slopes = np.ascontiguousarray(self.grsr[:, 1:] * np.arange(1, self.grsr.shape[1]))
-        srgr = (self.srgr_origin_m, self.srgr)
-        return self.srgr_time_s, *srgr, self.grsr_origin_m, self.grsr, slopes, self.nearest_record, self.invert_grsr
-
-    @property
     def is_ground_range(self) -> bool:
         """Whether pixels count ground range (GRD)."""
-        return self.srgr_time_s.size > 0
+        return self.conversions is not None
 
     def slant_spacing_m(self, line: FloatArray, pixel: FloatArray) -> FloatArray:
         """Slant range between neighbouring pixels; for GRD the ground spacing times dR/dg there.
@@ -103,26 +86,21 @@ class RadarModel:
         Returns:
             Metres, float64, broadcast shape.
         """
-        line, pixel = np.broadcast_arrays(np.asarray(line, np.float64), np.asarray(pixel, np.float64))
-        if not self.is_ground_range:
-            return np.full(line.shape, self.pixel_spacing_m)
-        slopes = self.conversions[5]
-        out = np.empty(line.size)
-        time = self.first_line_time_s + line.ravel() * self.line_interval_s
-        ground = pixel.ravel() * self.pixel_spacing_m
-        blend_kernel(time, ground, self.srgr_time_s, self.grsr_origin_m, slopes, self.nearest_record, out)
-        return out.reshape(line.shape) * self.pixel_spacing_m
+        if self.conversions is None:
+            return np.full(np.broadcast_shapes(np.shape(line), np.shape(pixel)), self.pixel_spacing_m)
+        return self._ground_to_slant(self.conversions, line, pixel)[1] * self.pixel_spacing_m
 
     def slant_range_m(self, line: FloatArray, pixel: FloatArray) -> FloatArray:
         """Slant range of image positions, the inverse of the pixel mapping up to the fit of the polynomials (mm)."""
-        line, pixel = np.broadcast_arrays(np.asarray(line, np.float64), np.asarray(pixel, np.float64))
-        if not self.is_ground_range:
+        if self.conversions is None:
+            line, pixel = np.broadcast_arrays(np.asarray(line, np.float64), np.asarray(pixel, np.float64))
             return self.near_range_m + pixel * self.pixel_spacing_m
-        out = np.empty(line.size)
-        time = self.first_line_time_s + line.ravel() * self.line_interval_s
-        ground = pixel.ravel() * self.pixel_spacing_m
-        blend_kernel(time, ground, self.srgr_time_s, self.grsr_origin_m, self.grsr, self.nearest_record, out)
-        return out.reshape(line.shape)
+        return self._ground_to_slant(self.conversions, line, pixel)[0]
+
+    def _ground_to_slant(self, table: SrgrTable, line: FloatArray, pixel: FloatArray) -> tuple[FloatArray, FloatArray]:
+        time_s = self.first_line_time_s + np.asarray(line, np.float64) * self.line_interval_s
+        ground_m = np.asarray(pixel, np.float64) * self.pixel_spacing_m
+        return ground_to_slant(table, ground_m, time_s, mode="nearest" if self.nearest_record else "linear")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +152,7 @@ def radar_model(annotation: S1Annotation, orbit: OrbitInterpolator, *, srgr: Srg
     if not annotation.srgr:
         spacing = SPEED_OF_LIGHT_MS / (2.0 * image.range_sampling_rate_hz)
     start_s = image.first_line_time_s - ORBIT_MARGIN_S
-    records = annotation.srgr
+    table = srgr_table(annotation.srgr, product_id=annotation.meta.product_id) if annotation.srgr else None
     return RadarModel(
         orbit=_cubic_orbit(orbit, start_s, last_s + ORBIT_MARGIN_S),
         orbit_start_s=start_s,
@@ -184,33 +162,21 @@ def radar_model(annotation: S1Annotation, orbit: OrbitInterpolator, *, srgr: Srg
         near_range_m=0.5 * SPEED_OF_LIGHT_MS * image.slant_range_time_s,
         pixel_spacing_m=spacing,
         azimuth_spacing_m=image.azimuth_spacing_m,
-        srgr_time_s=np.array([r.azimuth_time_s for r in records], dtype=np.float64),
-        srgr_origin_m=np.array([r.sr0_m for r in records], dtype=np.float64),
-        srgr=_padded(records, "srgr"),
-        grsr_origin_m=np.array([r.gr0_m for r in records], dtype=np.float64),
-        grsr=_padded(records, "grsr"),
+        conversions=table,
         nearest_record=srgr == "nearest",
-        invert_grsr=_disagreement_px(records, samples, spacing) > MAX_DISAGREEMENT_PX,
+        invert_grsr=_disagreement_px(table, samples, spacing) > MAX_DISAGREEMENT_PX,
     )
 
 
-def _disagreement_px(records: tuple[SrgrRecord, ...], samples: int, spacing_m: float) -> float:
+def _disagreement_px(table: SrgrTable | None, samples: int, spacing_m: float) -> float:
     """How far srgr is from the inverse of grsr, at most, in pixels."""
-    ground = np.linspace(0.0, (samples - 1) * spacing_m, 64)
-    worst = 0.0
-    for record in records:
-        slant = np.polynomial.polynomial.polyval(ground - record.gr0_m, record.grsr)
-        back = np.polynomial.polynomial.polyval(slant - record.sr0_m, record.srgr)
-        worst = max(worst, float(np.abs(back - ground).max()) / spacing_m)
-    return worst
-
-
-def _padded(records: tuple[SrgrRecord, ...], name: str) -> FloatArray:
-    rows = [np.asarray(getattr(record, name), dtype=np.float64) for record in records]
-    out = np.zeros((len(rows), max((row.size for row in rows), default=1)))
-    for i, row in enumerate(rows):
-        out[i, : row.size] = row
-    return out
+    if table is None:
+        return 0.0
+    ground = np.linspace(0.0, (samples - 1) * spacing_m, 64)[None, :]
+    time_s = table.time_s[:, None]
+    slant, _ = ground_to_slant(table, ground, time_s, mode="nearest")
+    back, _ = slant_to_ground(table, slant, time_s, mode="nearest", polynomial="srgr")
+    return float(np.abs(back - ground).max()) / spacing_m
 
 
 def _cubic_orbit(orbit: OrbitInterpolator, start_s: float, stop_s: float) -> FloatArray:
@@ -264,7 +230,7 @@ def geocode(
         model.orbit,
         model.orbit_start_s,
         _grid_numbers(model),
-        model.conversions,
+        _conversions(model),
         nodes.surface_m,
         nodes.normal,
         np.ascontiguousarray(seeds_s[..., None]),
@@ -298,7 +264,7 @@ def locate(model: RadarModel, position_m: FloatArray, seed_s: FloatArray | float
         model.orbit,
         model.orbit_start_s,
         _grid_numbers(model),
-        model.conversions,
+        _conversions(model),
         np.ascontiguousarray(position_m),
         seeds[0],
         out[:, 0],
@@ -379,6 +345,14 @@ def satellite_position(model: RadarModel, time_s: FloatArray) -> FloatArray:
     out = np.empty((time_s.size, 3))
     position_kernel(model.orbit, model.orbit_start_s, np.ascontiguousarray(time_s).ravel(), out)
     return out.reshape((*time_s.shape, 3))
+
+
+def _conversions(model: RadarModel) -> Conversions:
+    table = model.conversions
+    if table is None:
+        none, nothing = np.empty(0), np.empty((0, 1))
+        return none, none, nothing, none, nothing, False, False
+    return table.time_s, table.sr0_m, table.srgr, table.gr0_m, table.grsr, model.nearest_record, model.invert_grsr
 
 
 def _grid_numbers(model: RadarModel) -> tuple[float, float, float, float]:

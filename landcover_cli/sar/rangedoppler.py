@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.sar.ground import node_row
+from landcover_cli.sar.srgr import range_at, range_inverse
 
 FloatArray = NDArray[np.float64]
-# Times; origins and coefficients of srgr; of grsr; slopes of grsr; nearest record; invert grsr.
-Conversions = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, bool, bool]
+# Times; origins and coefficients of srgr; of grsr; take the nearest record; invert grsr.
+Conversions = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, bool, bool]
 
 ORBIT_STEP_S = 0.5
 SEED_STEPS = 12
 NEWTON_STEPS = 2
 CONVERGED_S = 1e-7
-INVERSION_STEPS = 3
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -65,53 +65,12 @@ def seed_kernel(orbit: FloatArray, start_s: float, middle_s: float, surface: Flo
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _blend(time_s, value, times, origins, coefficients, nearest):  # type: ignore[no-untyped-def]
-    """Σ c_k (value − origin)^k, linear in time between the two neighbouring records; the end records hold beyond."""
-    count = times.shape[0]
-    k = 0
-    while k < count - 1 and times[k + 1] <= time_s:
-        k += 1
-    low = _polynomial(coefficients, k, value - origins[k])
-    if k == count - 1 or time_s <= times[0]:
-        return low
-    weight = (time_s - times[k]) / (times[k + 1] - times[k])
-    if nearest:
-        return low if weight < 0.5 else _polynomial(coefficients, k + 1, value - origins[k + 1])
-    return low + weight * (_polynomial(coefficients, k + 1, value - origins[k + 1]) - low)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _polynomial(coefficients, k, x):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for n in range(coefficients.shape[1] - 1, -1, -1):
-        total = total * x + coefficients[k, n]
-    return total
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
 def _ground_range(time_s, slant, conversions):  # type: ignore[no-untyped-def]
-    times, sr0, srgr, gr0, grsr, slopes, nearest, invert = conversions
-    ground = _blend(time_s, slant, times, sr0, srgr, nearest)
+    times, sr0, srgr, gr0, grsr, nearest, invert = conversions
+    ground, _slope = range_at(slant, time_s, times, sr0, srgr, nearest)
     if invert:
-        for _ in range(INVERSION_STEPS):
-            excess = _blend(time_s, ground, times, gr0, grsr, nearest) - slant
-            ground -= excess / _blend(time_s, ground, times, gr0, slopes, nearest)
+        ground, _slope = range_inverse(slant, ground, time_s, times, gr0, grsr, nearest)
     return ground
-
-
-@numba.njit(nogil=True, cache=True)
-def blend_kernel(
-    time_s: FloatArray,
-    value: FloatArray,
-    times: FloatArray,
-    origins: FloatArray,
-    coefficients: FloatArray,
-    nearest: bool,
-    out: FloatArray,
-) -> None:
-    """Polynomials at [N] times and arguments."""
-    for i in range(time_s.shape[0]):
-        out[i] = _blend(time_s[i], value[i], times, origins, coefficients, nearest)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")

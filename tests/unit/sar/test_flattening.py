@@ -182,6 +182,7 @@ def test_forward_and_backward_agree(rome_model) -> None:
             surface, normal = ellipsoid_surface(lon, lat)
             # Bowring's idea: seen from the centre of curvature, the direction to the place is the latitude.
             centre = surface - 6.4e6 * normal
-            lat = np.degrees(np.arctan2(z - centre[:, 2], r - np.hypot(centre[:, 0], centre[:, 1])))
+            outwards = centre[:, 0] * np.cos(np.radians(lon)) + centre[:, 1] * np.sin(np.radians(lon))
+            lat = np.degrees(np.arctan2(z - centre[:, 2], r - outwards))
         surface, normal = ellipsoid_surface(lon, lat)
         assert np.abs(((place - surface) * normal).sum(1) - height).max() < 0.03
