@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from landcover_cli.config.base import Section
 
@@ -31,7 +32,11 @@ class Sentinel2Source(SourceBase):
     scenes: tuple[str, ...] = Field(
         (), description="Globs of SAFE folders or zips, relative to the pipeline file; `{name}` takes a region's value."
     )
-    stac: str | None = Field(None, description="Path or URL of a STAC catalogue, collection or item collection.")
+    stac: str | None = Field(
+        None,
+        description="Path or URL of a STAC catalogue, collection, item or item collection; `{name}` takes a region's "
+        "value.",
+    )
     bands: tuple[str, ...] = Field(S2_LAND_BANDS, min_length=1, description="Bands of the stack, in order.")
     mask: str = Field("scl", description="Mask plug-in (see `lc plugins`).")
     mask_options: dict[str, float | bool | str] = Field(
@@ -50,18 +55,76 @@ class Sentinel2Source(SourceBase):
     )
     composite: str = Field("mean", description="Composite plug-in.")
 
+    @model_validator(mode="after")
+    def _one_origin(self) -> Sentinel2Source:
+        if bool(self.scenes) == bool(self.stac):
+            raise ValueError("give either `scenes` or `stac`, not both and not neither")
+        return self
+
 
 class StackSource(SourceBase):
-    """A ready-made series with dates: GeoTIFF/COG per date, NetCDF or Zarr."""
+    """A ready-made series with dates: GeoTIFF/COG per date, NetCDF or Zarr.
+
+    Several files of one date (10 m and 20 m bands, one file per band) are put together; files of one date that hold the
+    same band are observations of their own.
+    """
 
     type: Literal["stack"]
     sensor: str = Field(description="Sensor plug-in that names the bands, e.g. `sentinel1`.")
-    files: tuple[str, ...] = Field(min_length=1, description="Globs, relative to the pipeline file.")
+    files: tuple[str, ...] = Field(
+        min_length=1,
+        description="Globs, relative to the pipeline file; `{name}` takes a region's value. "
+        "A Zarr is named by its folder.",
+    )
     bands: tuple[str, ...] = Field(
         (), description="Bands in order; default: all bands of the sensor that the files hold."
     )
-    units: Literal["linear", "db", "reflectance_dn"] = Field("linear", description="Units of the files' values.")
+    variables: dict[str, str] = Field(
+        default_factory=dict,
+        description="Band → name of the variable (NetCDF, Zarr) or band description (GeoTIFF), where the files call "
+        "them otherwise.",
+    )
+    file_bands: tuple[str, ...] = Field(
+        (), description="Bands of each GeoTIFF in order, where the file itself does not say."
+    )
+    date_pattern: str | None = Field(
+        None,
+        description="Regular expression on a GeoTIFF's file name with the groups `year`, `month`, `day`; default: the "
+        "tag ACQUISITION_DATETIME, else the first YYYYMMDD or YYYY-MM-DD in the name.",
+    )
+    crs: str | None = Field(None, description="CRS of files that state none, as `EPSG:<code>`.")
+    nodata: float | None = Field(None, description="Value that means nothing, where the files do not say.")
+    units: Literal["linear", "db", "reflectance_dn", "reflectance"] = Field(
+        "linear",
+        description="Units of the files' values: linear power; decibels (made linear on reading); reflectance × 10000 "
+        "as stored (scale attributes are ignored); reflectance 0–1 (scale attributes are applied).",
+    )
+    dn_offset: Literal[0, 1000] = Field(
+        0, description="With `reflectance_dn`: the number that zero reflectance is stored as."
+    )
+    orbit: Literal["ascending", "descending", "mixed"] | None = Field(
+        None,
+        description="Take only this orbit direction, as the files state it; `mixed` takes both. "
+        "Default: refuse a mixture.",
+    )
+    mask: str = Field("none", description="Mask plug-in; its layer (`SCL`) is looked for in the files.")
+    mask_options: dict[str, float | bool | str] = Field(
+        default_factory=dict, description="Options of the mask plug-in."
+    )
+    resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="How values come to the cube's pixels.")
     composite: str = Field("mean", description="Composite plug-in.")
+
+    @field_validator("date_pattern")
+    @classmethod
+    def _three_groups(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groupindex
+            except re.error as error:
+                raise ValueError(f"not a regular expression ({error})") from None
+            if not {"year", "month", "day"} <= set(groups):
+                raise ValueError("lacks one of the groups (?P<year>...), (?P<month>...), (?P<day>...)")
+        return value
 
 
 class StaticSource(SourceBase):
@@ -75,7 +138,14 @@ class StaticSource(SourceBase):
     derive: tuple[Literal["slope", "aspect_sin", "aspect_cos"], ...] = Field(
         (), description="Layers computed from the band `elevation`."
     )
+    nodata: float | None = Field(None, description="Value that means nothing, where the files do not say.")
     resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="How values come to the grid.")
+
+    @model_validator(mode="after")
+    def _elevation(self) -> StaticSource:
+        if self.derive and "elevation" not in self.bands:
+            raise ValueError(f"`derive` needs a band called `elevation` (bands: {', '.join(self.bands)})")
+        return self
 
 
 SourceConfig = Annotated[Sentinel2Source | StackSource | StaticSource, Field(discriminator="type")]

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from landcover_cli.core.lattice import Lattice
 from landcover_cli.core.types import Period
-from landcover_cli.errors import InputError, StorageError
+from landcover_cli.errors import InputError
+from landcover_cli.io.atomic import storage_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,9 +70,12 @@ class CubeSpec:
     @property
     def shape_tbyx(self) -> tuple[int, int, int, int]:
         """(time, band, y, x)."""
-        left, bottom, right, top = self.bounds_m
-        height, width = round((top - bottom) / self.gsd_m), round((right - left) / self.gsd_m)
-        return max(len(self.periods), 1), len(self.bands), height, width
+        return max(len(self.periods), 1), len(self.bands), *self.lattice.shape_yx
+
+    @property
+    def lattice(self) -> Lattice:
+        """Pixels on the ground."""
+        return Lattice(self.crs, self.gsd_m, self.bounds_m)
 
     def to_attrs(self) -> dict[str, Any]:
         """Group attributes of the Zarr."""
@@ -174,7 +179,7 @@ class CubeWriter:
                 )
             self._write_coordinates()
         except OSError as error:
-            raise _not_writable(path, error) from error
+            raise storage_error(path, error) from error
 
     def write(
         self,
@@ -198,7 +203,7 @@ class CubeWriter:
             for name, value in (("valid", valid_yx), ("n_clear", n_clear_yx), ("n_obs", n_obs_yx)):
                 self._arrays[name][t, y, x] = value
         except OSError as error:
-            raise _not_writable(self._path, error) from error
+            raise storage_error(self._path, error) from error
 
     def close(self) -> None:
         """Add the consolidated metadata, in sorted order, so that one small file opens the cube."""
@@ -209,7 +214,7 @@ class CubeWriter:
         try:
             root.write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
         except OSError as error:
-            raise _not_writable(self._path, error) from error
+            raise storage_error(self._path, error) from error
 
     def _write_coordinates(self) -> None:
         spec = self.spec
@@ -243,10 +248,6 @@ class CubeWriter:
             attributes=attrs,
         )
         array[...] = value
-
-
-def _not_writable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"cannot write {path}: {error.strerror or error}", remedy="check permissions and free space")
 
 
 def _data_attrs(spec: CubeSpec) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-
+"""Cloud and shadow masks; one file per method."""

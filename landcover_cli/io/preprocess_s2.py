@@ -1,0 +1,234 @@
+"""One Sentinel-2 scene onto the product grid: offset, mask, bands; by strips, one band at a time.
+
+Held in memory: one strip of one band, and one byte per pixel of the output for validity (at most 121 MB for a whole
+tile at 10 m). Bands are read one after the other so that a row of JPEG 2000 tiles is decoded once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+from scipy import ndimage
+
+from landcover_cli.core.types import MASK_CLEAR, MASK_NODATA, Scene
+from landcover_cli.io.observation import Observation, create_observation
+from landcover_cli.io.ongrid import Lattice, Method, covered, intersect, place, read_native, read_on, snap_out
+from landcover_cli.io.raster import gdal_env, open_raster, raster_info, same_crs
+from landcover_cli.io.safe_s2 import require_bands
+from landcover_cli.optical.masking import Mask
+from landcover_cli.optical.offset import OffsetDecision, harmonise, judge_offset, resolve_offset
+from landcover_cli.sensors.sentinel2 import SENSOR
+
+Bounds = tuple[float, float, float, float]
+STRIP_PX = 1024
+_GROUND = 128  # bit that marks vegetation and water while the offset is being checked
+_ERODE_M = 20.0
+_log = logging.getLogger("lc")
+
+
+@dataclass(frozen=True)
+class S2Settings:
+    """What decides an observation besides the scene.
+
+    Attributes:
+        crs: CRS of the product grid.
+        gsd_m: Pixel edge of the observation.
+        area_m: Bounds to cover at most, in `crs`.
+        bands: Bands in order.
+        mask: Mask plug-in.
+        mask_options: Options that were given.
+        resampling: How coarser bands come to `gsd_m`.
+        offset: ``auto``, or what the user says.
+    """
+
+    crs: str
+    gsd_m: float
+    area_m: Bounds
+    bands: tuple[str, ...]
+    mask: Mask
+    mask_options: Mapping[str, Any] = field(default_factory=dict)
+    resampling: Method = "bilinear"
+    offset: Literal["auto", "applied", "in_pixels"] = "auto"
+
+
+def preprocess_s2(
+    scene: Scene, settings: S2Settings, out: Path, check: Callable[[], None] = lambda: None
+) -> Observation:
+    """Write one scene as an observation.
+
+    Args:
+        scene: From `io.safe_s2` or `io.stac_in`.
+        settings: Grid, bands, mask, offset.
+        out: Existing, empty folder.
+        check: Called now and then; raises to stop.
+
+    Returns:
+        The description that was written.
+
+    Raises:
+        InputError: A band or the mask's layer is missing, a file is damaged, or the pixels disprove the offset.
+    """
+    require_bands(scene, (*settings.bands, *settings.mask.layers), f"{scene.id}: {_where(scene)}")
+    decision = resolve_offset(scene.id, scene.metadata, settings.offset)
+    with gdal_env(), ExitStack() as stack:
+        bands = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in settings.bands}
+        layers = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in settings.mask.layers}
+        lattice, inside = _lattice(bands, settings)
+        codes = _mask_codes(layers, lattice, settings, check)
+        about = _describe(scene, settings, lattice, decision)
+        holes = np.zeros(inside.shape_yx, bool)
+        dark: dict[str, np.ndarray] = {}
+        with create_observation(out, about) as (data, mask):
+            for index, (name, dataset) in enumerate(bands.items(), start=1):
+                counts = np.zeros(65536, np.int64) if name in {"B02", "B12"} and layers else None
+                for rows, values in _strips(dataset, inside, settings.resampling, check):
+                    holes[rows] |= values == 0
+                    own, at = _crop(values, rows, inside, lattice)
+                    if counts is not None:
+                        counts += np.bincount(own[(codes[at] & _GROUND) != 0], minlength=65536)
+                    _put(data, index, harmonise(own, decision.add_dn), at)
+                if counts is not None:
+                    dark[name] = counts
+            share = (settings.gsd_m / raster_info(next(iter(layers.values()))).gsd_m) ** 2 if layers else 1.0
+            judged = judge_offset(scene.id, decision, dark, min(share, 1.0))
+            if judged.warning:
+                _log.warning("%s", judged.warning)
+            final = _finish_mask(codes, holes, inside, lattice)
+            _put(mask, 1, final, slice(0, final.shape[0]))
+    return about
+
+
+def _where(scene: Scene) -> str:
+    """The file the scene came from, without a signed query."""
+    href = next(iter(scene.assets.values())).href if scene.assets else ""
+    return href.split("?", 1)[0].rsplit("/", 1)[0]
+
+
+def _lattice(bands: Mapping[str, rasterio.DatasetReader], settings: S2Settings) -> tuple[Lattice, Lattice]:
+    """What is written, and that plus the margin that the erosion of validity looks at, both within the scene."""
+    area = snap_out(settings.area_m, settings.gsd_m)
+    whole = Lattice(settings.crs, settings.gsd_m, area)
+    scene: Bounds | None = None
+    for dataset in bands.values():
+        bounds = covered(raster_info(dataset), settings.crs, settings.gsd_m)
+        scene = bounds if scene is None else intersect(scene, bounds)
+        if scene is None:
+            return whole, whole
+    assert scene is not None
+    inside = intersect(area, scene)
+    if inside is None:
+        # The footprint reaches here, the pixels do not: an observation without any.
+        return whole, whole
+    lattice = Lattice(settings.crs, settings.gsd_m, inside)
+    grown = intersect(lattice.grown(_erode_px(settings.gsd_m)).bounds_m, scene)
+    assert grown is not None
+    return lattice, Lattice(settings.crs, settings.gsd_m, grown)
+
+
+def _erode_px(gsd_m: float) -> int:
+    return int(_ERODE_M / gsd_m + 1e-6)
+
+
+def _strips(
+    dataset: rasterio.DatasetReader, lattice: Lattice, method: Method, check: Callable[[], None]
+) -> Iterator[tuple[slice, np.ndarray]]:
+    height = lattice.shape_yx[0]
+    for first in range(0, height, STRIP_PX):
+        check()
+        after = min(first + STRIP_PX, height)
+        yield slice(first, after), read_on(dataset, 1, lattice.rows(first, after), method)
+
+
+def _crop(values: np.ndarray, rows: slice, inside: Lattice, lattice: Lattice) -> tuple[np.ndarray, slice]:
+    """The part of a strip that belongs to the written lattice, and the rows it goes to."""
+    above = round((inside.bounds_m[3] - lattice.bounds_m[3]) / lattice.gsd_m)
+    left = round((lattice.bounds_m[0] - inside.bounds_m[0]) / lattice.gsd_m)
+    height, width = lattice.shape_yx
+    first, after = max(rows.start, above), min(rows.stop, above + height)
+    part = values[max(first - rows.start, 0) : max(after - rows.start, 0), left : left + width]
+    return part, slice(first - above, max(after, first) - above)
+
+
+def _put(dataset: rasterio.io.DatasetWriter, band: int, values: np.ndarray, rows: slice) -> None:
+    if values.size:
+        dataset.write(values, band, window=Window(0, rows.start, values.shape[1], values.shape[0]))
+
+
+def _mask_codes(
+    layers: Mapping[str, rasterio.DatasetReader], lattice: Lattice, settings: S2Settings, check: Callable[[], None]
+) -> np.ndarray:
+    """Mask codes on the lattice; vegetation and water carry the bit `_GROUND`."""
+    codes = np.full(lattice.shape_yx, MASK_CLEAR, np.uint8)
+    if not layers:
+        return codes
+    options = settings.mask.options(settings.mask_options)
+    info = raster_info(next(iter(layers.values())))
+    margin = int(settings.mask.reach_m(options) / info.gsd_m) + 3
+    for first in range(0, lattice.shape_yx[0], STRIP_PX):
+        check()
+        rows = slice(first, min(first + STRIP_PX, lattice.shape_yx[0]))
+        part = lattice.rows(rows.start, rows.stop)
+        bounds = part.bounds_m if same_crs(info.crs, part.crs) else _bounds_in(part, info.crs)
+        native: dict[str, np.ndarray] = {}
+        for name, dataset in layers.items():
+            native[name], row0, col0 = read_native(dataset, 1, bounds, margin)
+        result = settings.mask.compute(native, info.gsd_m, options)
+        # Code 0 is "not observed", which is what `place` gives where the raster says nothing.
+        ground = np.isin(native["SCL"], (4, 6)) if "SCL" in native else np.zeros(result.shape, bool)
+        packed = result + np.where(ground & (result == MASK_CLEAR), _GROUND, 0).astype(np.uint8)
+        codes[rows] = place(packed, info, row0, col0, part, "nearest")
+    return codes
+
+
+def _bounds_in(lattice: Lattice, crs: str) -> Bounds:
+    from rasterio.warp import transform_bounds
+
+    left, bottom, right, top = transform_bounds(lattice.crs, crs, *lattice.bounds_m, densify_pts=21)
+    return left, bottom, right, top
+
+
+def _finish_mask(codes: np.ndarray, holes: np.ndarray, inside: Lattice, lattice: Lattice) -> np.ndarray:
+    """Codes without the bit, and nothing observed where a band is empty or within 20 m of it (detector edges)."""
+    erode = _erode_px(lattice.gsd_m)
+    if erode and holes.any():
+        reach = np.arange(-erode, erode + 1) * lattice.gsd_m
+        disc = np.hypot(reach[:, None], reach[None, :]) <= _ERODE_M + 1e-6
+        holes = ndimage.binary_dilation(holes, structure=disc)
+    own, _ = _crop(holes, slice(0, holes.shape[0]), inside, lattice)
+    final = codes & np.uint8(_GROUND - 1)
+    final[own] = MASK_NODATA
+    return final
+
+
+def _describe(scene: Scene, settings: S2Settings, lattice: Lattice, decision: OffsetDecision) -> Observation:
+    facts = {
+        key: scene.metadata[key]
+        for key in ("baseline", "datatake", "datastrip", "tile", "orbit", "orbit_direction", "cloud_percent")
+        if scene.metadata.get(key) not in {None, ""}
+    }
+    facts["offset"] = {"added_dn": decision.add_dn, "source": decision.source, "reason": decision.reason}
+    facts["mask"] = {"name": settings.mask.name, **settings.mask.options(settings.mask_options)}
+    when = scene.datetime.isoformat().replace("+00:00", "Z")
+    return Observation(
+        id=scene.id,
+        sensor=SENSOR.name,
+        datetime=when,
+        bands=settings.bands,
+        units=SENSOR.units,
+        scale=SENSOR.scale,
+        offset=SENSOR.offset,
+        gsd_m=settings.gsd_m,
+        crs=settings.crs,
+        bounds_m=lattice.bounds_m,
+        dtype=SENSOR.dtype,
+        group=str(scene.metadata.get("datatake") or scene.id),
+        facts=facts,
+    )

@@ -1,0 +1,157 @@
+"""STAC in: static catalogues, collections, items and pinned lists of items, from local paths or http.
+
+Bands are found by asset key, band name or common name, not by one provider's keys. Where an asset's raster lies on the
+ground is read from the raster: the projection fields of an item may describe another copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pystac
+
+from landcover_cli.core.types import Asset, Scene
+from landcover_cli.errors import InputError
+from landcover_cli.sensors import Sensor
+
+_NOT_DATA = {"thumbnail", "overview", "metadata", "visual"}
+
+
+def read_stac(href: str, sensor: Sensor) -> tuple[Scene, ...]:
+    """All items behind a catalogue, collection, item or item collection.
+
+    Args:
+        href: Path or http(s) URL of a STAC JSON file.
+        sensor: Says how bands are called.
+
+    Returns:
+        Scenes sorted by time and id. ``metadata`` holds what `optical.offset` and the composite need, and ``item``, the
+        href of the item's JSON.
+
+    Raises:
+        InputError: Unreachable, not STAC, an item without date or footprint, or two items of one id.
+    """
+    scenes: dict[str, Scene] = {}
+    for item in _items(href):
+        scene = scene_of(item, sensor)
+        if scene.id in scenes:
+            raise InputError(f"STAC {href}: two items are called {scene.id!r}", remedy="remove one from the catalogue")
+        scenes[scene.id] = scene
+    if not scenes:
+        raise InputError(f"STAC {href} holds no item", remedy="check that the links of the catalogue lead to items")
+    return tuple(sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id)))
+
+
+def read_item(href: str, sensor: Sensor) -> Scene:
+    """One item by the href of its JSON.
+
+    Raises:
+        InputError: As `read_stac`.
+    """
+    return scene_of(_one(href), sensor)
+
+
+def scene_of(item: pystac.Item, sensor: Sensor) -> Scene:
+    """An item as a scene.
+
+    Raises:
+        InputError: It has no date or no footprint.
+    """
+    if item.datetime is None and not item.properties.get("start_datetime"):
+        raise InputError(f"STAC item {item.id} has no datetime", remedy="mend the item")
+    if not item.geometry:
+        raise InputError(f"STAC item {item.id} has no geometry", remedy="mend the item")
+    when = item.datetime or pystac.utils.str_to_datetime(item.properties["start_datetime"])
+    facts = item.properties
+    baseline = facts.get("s2:processing_baseline") or facts.get("sentinel2:processing_baseline")
+    metadata: dict[str, Any] = {
+        "baseline": baseline or facts.get("processing:version"),
+        "boa_offset_applied": facts.get("earthsearch:boa_offset_applied"),
+        "cloud_percent": facts.get("eo:cloud_cover"),
+        "datatake": facts.get("s2:datatake_id", ""),
+        "orbit_direction": facts.get("sat:orbit_state", ""),
+        "item": item.get_self_href() or "",
+    }
+    return Scene(
+        id=re.sub(r"[^A-Za-z0-9._+@=-]", "_", item.id),
+        sensor=sensor.name,
+        datetime=when.astimezone(UTC),
+        footprint=dict(item.geometry),
+        assets=_assets(item, sensor),
+        metadata={key: value for key, value in metadata.items() if value is not None},
+    )
+
+
+def _assets(item: pystac.Item, sensor: Sensor) -> dict[str, Asset]:
+    found: dict[str, Asset] = {}
+    second: dict[str, Asset] = {}
+    for key in sorted(item.assets):
+        asset = item.assets[key]
+        if asset.roles and not {"data", "reflectance"} & set(asset.roles) and _NOT_DATA & set(asset.roles):
+            continue
+        href = asset.get_absolute_href() or asset.href
+        entry = Asset(_local(href), metadata={"key": key})
+        by_key = sensor.canonical(key)
+        if by_key:
+            found[by_key] = entry
+            continue
+        bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+        if len(bands) == 1:
+            names: Sequence[Any] = [bands[0].get(k) for k in ("name", "eo:common_name", "common_name")]
+            name = next((c for n in names if n and (c := sensor.canonical(str(n)))), None)
+            if name:
+                second.setdefault(name, entry)
+    return {**second, **found}
+
+
+def _local(href: str) -> str:
+    parts = urlsplit(href)
+    return parts.path if parts.scheme == "file" else href
+
+
+def _items(href: str) -> Iterator[pystac.Item]:
+    thing = _read(href)
+    if isinstance(thing, pystac.Item):
+        yield thing
+    elif isinstance(thing, pystac.ItemCollection):
+        yield from thing
+    elif isinstance(thing, pystac.Catalog):
+        try:
+            yield from thing.get_items(recursive=True)
+        except (OSError, ValueError, KeyError, TypeError, pystac.errors.STACError) as error:
+            raise InputError(f"STAC {href}: a link leads nowhere ({error})", remedy="mend the catalogue") from None
+
+
+def _one(href: str) -> pystac.Item:
+    thing = _read(href)
+    if not isinstance(thing, pystac.Item):
+        raise InputError(f"STAC {href} is no item", remedy="give the item's own JSON")
+    return thing
+
+
+def _read(href: str) -> pystac.STACObject | pystac.ItemCollection:
+    try:
+        if "://" in href:
+            text = pystac.StacIO.default().read_text(href)
+        else:
+            href = str(Path(href).absolute())
+            text = Path(href).read_text(encoding="utf-8")
+        document = json.loads(text)
+        if document.get("type") == "FeatureCollection":
+            return pystac.ItemCollection.from_dict(document, preserve_dict=False)
+        return pystac.read_dict(document, href=href)
+    except FileNotFoundError:
+        raise InputError(f"STAC {href}: no such file", remedy="check the path") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.errors.STACError) as error:
+        # Query strings may hold signatures; they reach no message.
+        shown = href.split("?", 1)[0]
+        raise InputError(
+            f"{shown} is no readable STAC catalogue, collection or item ({type(error).__name__})",
+            remedy="give a catalog.json, collection.json or an item's JSON",
+        ) from None
