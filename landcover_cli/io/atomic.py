@@ -12,7 +12,9 @@ from pathlib import Path
 
 from landcover_cli.errors import InputError, StorageError
 
-_STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+_FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+# A file where a folder should be, or a name that the file system does not take.
+_STORAGE_ERRNOS = _FULL_OR_FORBIDDEN | {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 def storage_error(target: Path, error: OSError) -> StorageError:

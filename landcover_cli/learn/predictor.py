@@ -22,8 +22,9 @@ from landcover_cli.config.learning import PredictConfig
 from landcover_cli.core.unit import RunContext
 from landcover_cli.core.windows import PixelBox, WindowLattice
 from landcover_cli.errors import InputError
+from landcover_cli.io.maplayers import PROBABILITY_NODATA
 from landcover_cli.learn.batch import PortArrays, window_to_arrays
-from landcover_cli.learn.predict_inputs import StripData, StripReader, check_inputs, validity_ports, window_lattice
+from landcover_cli.learn.predict_inputs import StripData, StripReader, check_inputs, window_lattice
 from landcover_cli.learn.predict_network import WindowNetwork, cached_model, pick_device, single_threaded
 
 if TYPE_CHECKING:
@@ -32,13 +33,10 @@ if TYPE_CHECKING:
     from landcover_cli.io.cubestore import CubeSeries
     from models.spec import ModelSpec
 
-__all__ = ["PROBABILITY_NODATA", "PROBABILITY_SCALE", "MemoryPlan", "Predictor", "Strip", "open_predictor"]
+__all__ = ["MemoryPlan", "Predictor", "Strip", "open_predictor"]
 
-PROBABILITY_SCALE = 0.004
-"""A probability p is stored as round(250·p); 250 steps of 0.4 %."""
-PROBABILITY_NODATA = 255
-VALIDITY_NODATA = 65_535
 _STEPS = 250.0
+"""A probability p is stored as round(250·p): steps of 0.4 %; `maplayers.PROBABILITY_SCALE` is its inverse."""
 _STRIP_ROWS = 1024
 _COLUMN_PX = 512
 
@@ -392,8 +390,3 @@ def open_predictor(
     place = pick_device(device)
     spec, network = cached_model(model, place)
     return Predictor(spec, network, cubes, config, place)
-
-
-def validity_names(spec: ModelSpec) -> tuple[str, ...]:
-    """Names of the validity layer's bands."""
-    return tuple(port.name for port in validity_ports(spec))
