@@ -21,7 +21,18 @@ from landcover_cli.io.raster import RasterInfo, raster_info, read_window, same_c
 from landcover_cli.optical.resample import downsample, repeat, upsample
 
 Method = Literal["bilinear", "nearest"]
-__all__ = ["Bounds", "Lattice", "Method", "covered", "intersect", "place", "read_native", "read_on", "snap_out"]
+__all__ = [
+    "Bounds",
+    "Lattice",
+    "Method",
+    "covered",
+    "intersect",
+    "margin_of",
+    "place",
+    "read_native",
+    "read_on",
+    "snap_out",
+]
 
 
 def relation(info: RasterInfo, crs: str, gsd_m: float) -> tuple[Literal["up", "down", "warp"], int]:
@@ -29,7 +40,7 @@ def relation(info: RasterInfo, crs: str, gsd_m: float) -> tuple[Literal["up", "d
 
     ``up``: each raster pixel is factor × factor lattice pixels (1: the same); ``down``: the other way round.
     """
-    if not same_crs(info.crs, crs):
+    if not same_crs(info.crs, crs) or abs(info.gsd_m - info.gsd_y_m) > 1e-9 * info.gsd_m:
         return "warp", 0
     up, down = info.gsd_m / gsd_m, gsd_m / info.gsd_m
     left, top = info.bounds_m[0], info.bounds_m[3]
@@ -54,15 +65,15 @@ def covered(info: RasterInfo, crs: str, gsd_m: float) -> Bounds:
 def read_native(
     dataset: rasterio.DatasetReader, band: int, bounds: Bounds, margin_px: int
 ) -> tuple[np.ndarray, int, int]:
-    """Pixels of one band under some bounds in the raster's CRS plus a margin, cut to the raster; 0 (NaN) is nodata.
+    """Pixels of one band under some bounds in the raster's CRS plus a margin, cut to the raster.
 
     Returns:
         The pixels, and row and column of the first one in the raster.
     """
     info = raster_info(dataset)
     left, _, _, top = info.bounds_m
-    r0 = max(math.floor((top - bounds[3]) / info.gsd_m + 1e-6) - margin_px, 0)
-    r1 = min(math.ceil((top - bounds[1]) / info.gsd_m - 1e-6) + margin_px, info.height)
+    r0 = max(math.floor((top - bounds[3]) / info.gsd_y_m + 1e-6) - margin_px, 0)
+    r1 = min(math.ceil((top - bounds[1]) / info.gsd_y_m - 1e-6) + margin_px, info.height)
     c0 = max(math.floor((bounds[0] - left) / info.gsd_m + 1e-6) - margin_px, 0)
     c1 = min(math.ceil((bounds[2] - left) / info.gsd_m - 1e-6) + margin_px, info.width)
     values = read_window(dataset, band, (r0, max(r1, r0)), (c0, max(c1, c0)), 0)
@@ -75,8 +86,8 @@ def place(
     """Put pixels of a raster onto a lattice.
 
     Args:
-        values_yx: Unsigned integers (0 = nodata) or floats (NaN = nodata); a window of the raster that reaches at least
-            two pixels beyond the lattice, or to the raster's edge.
+        values_yx: Unsigned integers (0 = nodata) or floats (NaN = nodata); a window of the raster that reaches
+            `margin_of` pixels beyond the lattice, or to the raster's edge.
         info: Header of the raster.
         row0: Row of the window's first pixel in the raster.
         col0: Column of it.
@@ -118,13 +129,29 @@ def _padded(values: np.ndarray, first: tuple[int, int], height: int, width: int)
     return out, first[0], first[1]
 
 
+def source_px_per_pixel(info: RasterInfo, lattice: Lattice) -> tuple[float, float]:
+    """Pixels of a raster per pixel of a lattice, along x and y; at least 1, and 1 where they are nearly as large.
+
+    It follows from the raster and the pixel size alone, never from the window, so that it decides the same everywhere.
+    """
+    x_m, y_m = info.gsd_m, info.gsd_y_m
+    if rasterio.crs.CRS.from_user_input(info.crs).is_geographic:
+        # 111.32 km per degree of the equator; the cosine at the raster's centre is near enough for a filter's width.
+        middle = math.radians((info.bounds_m[1] + info.bounds_m[3]) / 2)
+        x_m, y_m = x_m * 111_320 * math.cos(middle), y_m * 111_320
+    x, y = (lattice.gsd_m / edge for edge in (x_m, y_m))
+    return (x if x > 1.25 else 1.0), (y if y > 1.25 else 1.0)
+
+
 def _warp(values: np.ndarray, info: RasterInfo, row0: int, col0: int, lattice: Lattice, method: Method) -> np.ndarray:
-    left, top = info.bounds_m[0] + col0 * info.gsd_m, info.bounds_m[3] - row0 * info.gsd_m
-    source = {"src_transform": Affine(info.gsd_m, 0, left, 0, -info.gsd_m, top), "src_crs": info.crs}
+    left, top = info.bounds_m[0] + col0 * info.gsd_m, info.bounds_m[3] - row0 * info.gsd_y_m
+    source = {"src_transform": Affine(info.gsd_m, 0, left, 0, -info.gsd_y_m, top), "src_crs": info.crs}
+    ratio_x, ratio_y = source_px_per_pixel(info, lattice)
     l_left, _, _, l_top = lattice.bounds_m
     target = {"dst_transform": Affine(lattice.gsd_m, 0, l_left, 0, -lattice.gsd_m, l_top), "dst_crs": lattice.crs}
-    # No approximation of the transformation: its error would depend on how the lattice was cut.
-    common = {**source, **target, "tolerance": 0.0, "num_threads": 1}
+    # No approximation of the transformation, and a stated width of the filter: GDAL's own would depend on how the
+    # lattice was cut.
+    common = {**source, **target, "tolerance": 0.0, "num_threads": 1, "XSCALE": 1 / ratio_x, "YSCALE": 1 / ratio_y}
     floating = values.dtype.kind == "f"
     fill = np.nan if floating else 0
     if values.size == 0:
@@ -142,6 +169,12 @@ def _warp(values: np.ndarray, info: RasterInfo, row0: int, col0: int, lattice: L
     if not floating:
         out = np.clip(np.floor(np.where(keep, out, 0) + 0.5), 0, np.iinfo(values.dtype).max)
     return np.where(keep, out, fill).astype(values.dtype)
+
+
+def margin_of(info: RasterInfo, lattice: Lattice) -> int:
+    """Pixels around a window that resampling looks at: one for bilinear, times the filter's width; one for the bend of
+    edges between two CRS."""
+    return 2 + math.ceil(max(source_px_per_pixel(info, lattice)))
 
 
 def read_on(
@@ -172,8 +205,7 @@ def read_on(
         bounds: Bounds = lattice.bounds_m
     else:
         bounds = cast(Bounds, transform_bounds(lattice.crs, info.crs, *lattice.bounds_m, densify_pts=21))
-    # Bilinear needs one pixel beyond; a second one covers the bend of the edges between two CRS.
-    values, row0, col0 = read_native(dataset, band, bounds, margin_px=2)
+    values, row0, col0 = read_native(dataset, band, bounds, margin_of(info, lattice))
     if not as_float:
         if values.dtype.kind != "u":
             raise InputError(f"raster {dataset.name} holds {values.dtype}, not unsigned integers", remedy="check it")

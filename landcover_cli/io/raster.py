@@ -35,7 +35,8 @@ class RasterInfo:
         count: Bands.
         dtype: Type of the first band.
         crs: ``EPSG:<code>`` or WKT.
-        gsd_m: Pixel edge in units of the CRS.
+        gsd_m: Pixel width in units of the CRS.
+        gsd_y_m: Pixel height; differs from the width in DEMs in degrees at high latitudes.
         bounds_m: (left, bottom, right, top).
         nodata: Value that means nothing; None where the file says none.
         descriptions: One per band; empty where the file says none.
@@ -53,6 +54,11 @@ class RasterInfo:
     nodata: float | None
     descriptions: tuple[str, ...]
     tags: dict[str, str] = field(default_factory=dict)
+    gsd_y_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.gsd_y_m:
+            object.__setattr__(self, "gsd_y_m", self.gsd_m)
 
 
 @contextmanager
@@ -94,7 +100,7 @@ def raster_info(dataset: rasterio.DatasetReader) -> RasterInfo:
     """Header of an open raster.
 
     Raises:
-        InputError: It has no CRS, is not north-up, or has no square pixels.
+        InputError: It has no CRS, or is not north-up.
     """
     transform = dataset.transform
     if dataset.crs is None or transform.is_identity:
@@ -102,10 +108,10 @@ def raster_info(dataset: rasterio.DatasetReader) -> RasterInfo:
             f"raster {dataset.name} has no georeference",
             remedy="give a file with CRS and geotransform (a sidecar .aux.xml counts; was it lost?)",
         )
-    if transform.b or transform.d or transform.a <= 0 or abs(transform.a + transform.e) > 1e-9 * transform.a:
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise InputError(
-            f"raster {dataset.name} is not north-up with square pixels (geotransform {tuple(transform)[:6]})",
-            remedy="warp it first, e.g. with gdalwarp -tr",
+            f"raster {dataset.name} is not north-up (geotransform {tuple(transform)[:6]})",
+            remedy="warp it first, e.g. with gdalwarp",
         )
     return RasterInfo(
         path=str(dataset.name),
@@ -119,6 +125,7 @@ def raster_info(dataset: rasterio.DatasetReader) -> RasterInfo:
         nodata=None if dataset.nodata is None else float(dataset.nodata),
         descriptions=tuple(text or "" for text in dataset.descriptions),
         tags=dict(dataset.tags()),
+        gsd_y_m=float(-transform.e),
     )
 
 

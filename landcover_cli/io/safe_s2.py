@@ -30,9 +30,9 @@ def read_safe_s2(path: Path) -> Scene:
         path: SAFE folder, or zip as downloaded.
 
     Returns:
-        The scene. ``metadata`` holds ``baseline``, ``boa_add_offset`` (DN; 0 where the element is absent), ``datatake``,
-        ``datastrip``, ``tile``, ``orbit``, ``orbit_direction``, ``cloud_percent`` (None where absent). Each band is
-        taken at its finest resolution.
+        The scene. ``metadata`` holds ``baseline``, ``boa_add_offset`` (DN; 0 where the element is absent),
+        ``datatake``, ``datastrip``, ``tile``, ``orbit``, ``orbit_direction``, ``cloud_percent`` (None where absent).
+        Each band is taken at its finest resolution.
 
     Raises:
         InputError: No product, Level-1C, several tiles, damaged metadata, or no image file at all.

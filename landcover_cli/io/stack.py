@@ -1,7 +1,7 @@
 """Ready-made series with dates: what the files hold, found from their headers, and their pixels on the product grid.
 
-Many people start from somebody else's analysis-ready data. Each file says (or is told) its bands and dates; files of one
-date that complete each other are one look at the ground.
+Many people start from somebody else's analysis-ready data. Each file says (or is told) its bands and dates; files of
+one date that complete each other are one look at the ground.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rasterio.warp import transform_bounds
 
 from landcover_cli.core.types import MASK_CLEAR, MASK_NODATA, Period
 from landcover_cli.errors import ConfigError, InputError
-from landcover_cli.io.ongrid import Bounds, Lattice, Method, intersect, place
+from landcover_cli.io.ongrid import Bounds, Lattice, Method, intersect, margin_of, place
 from landcover_cli.io.raster import same_crs
 from landcover_cli.io.stackfile import FileReader, Hints, StackFile, open_file, scan_file
 from landcover_cli.optical.masking import Mask
@@ -269,7 +269,8 @@ class StackReader:
         for i, band in enumerate(settings.bands):
             index, t = where[band]
             reader = self._file(index)
-            values, row0, col0 = reader.window(band, t, _window(reader.file, lattice), 2, decode=self._decode)
+            margin = margin_of(reader.file.info, lattice)
+            values, row0, col0 = reader.window(band, t, _window(reader.file, lattice), margin, decode=self._decode)
             stored = to_stored(values, reader.nodata(band), settings)
             data[i] = place(stored, reader.file.info, row0, col0, lattice, settings.resampling)
         there = np.isfinite(data).all(axis=0) if floating else (data != 0).all(axis=0)

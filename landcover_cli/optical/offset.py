@@ -86,12 +86,14 @@ def judge_offset(
     """Compare a decision with the pixels.
 
     The first percentile of B02 or B12 over vegetation and water (SCL 4 and 6) below 900 proves that the +1000 is not in
-    the numbers: reflectance would be below −0.01. At 1000 or more it is evidence only: bright soil reaches that honestly.
+    the numbers: reflectance would be below −0.01. At 1000 or more it is evidence only: bright soil reaches that
+    honestly.
 
     Args:
         scene_id: Named in errors.
         decision: From `resolve_offset`.
-        counts: Band (``B02``, ``B12``) → how many pixels of vegetation and water hold each number as read, 65536 values.
+        counts: Band (``B02``, ``B12``) → how many pixels of vegetation and water hold each number as read
+            (65536 values).
         weight: Pixels of the classification per counted pixel (1/4 where counted at 10 m).
 
     Returns:

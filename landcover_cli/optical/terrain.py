@@ -12,7 +12,8 @@ def horn(elevation_yx: np.ndarray, gsd_m: float) -> dict[str, np.ndarray]:
     by the linear continuation of its opposite through the centre, or by the centre where that is missing too.
 
     Args:
-        elevation_yx: Heights in metres, row 0 in the north, NaN where unknown; one pixel wider than wanted on each side.
+        elevation_yx: Heights in metres, row 0 in the north, NaN where unknown; one pixel wider than wanted all
+            around.
         gsd_m: Pixel edge in metres on the ground of the projected grid.
 
     Returns:

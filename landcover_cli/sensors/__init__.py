@@ -1,4 +1,4 @@
-"""Sensors; one file each: bands with wavelength and pixel size, how values are stored, names that others give the bands.
+"""Sensors; one file each: bands with wavelength and pixel size, how values are stored, what others call the bands.
 
 A sensor plug-in is a module with an attribute ``SENSOR``, a `Sensor`.
 """

@@ -137,7 +137,7 @@ def expand(ctx: PlanContext, region: Region, name: str, patterns: tuple[str, ...
     found: set[Path] = set()
     for pattern in patterns:
         text = str(ctx.path(pattern, region))
-        matches = glob.glob(text, recursive=True)
+        matches = glob.glob(text, recursive=True)  # noqa: PTH207  the pattern may be absolute
         if not matches:
             _log.warning("source %r: nothing matches %s", name, text)
         found.update(Path(os.path.normpath(match)) for match in matches)
