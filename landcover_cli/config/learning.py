@@ -50,7 +50,13 @@ class AssessConfig(Section):
     layer: str | None = Field(None, description="Layer of a GeoPackage, or variable of a NetCDF.")
     crosswalk: str | None = Field(None, description="Crosswalk file from the reference's codes to the legend's.")
     ignore: tuple[int, ...] = Field((), description="Codes that mean `no reference`.")
+    rule: Literal["centre", "all_touched"] = Field("centre", description="Which pixels a reference polygon labels.")
     exclude_training: bool = Field(True, description="Leave out ground that a training or validation patch covers.")
+    design: Literal["none", "stratified", "random"] = Field(
+        "none",
+        description="How the reference was drawn: `stratified` by the map's classes or simple `random` gives areas and "
+        "accuracy with standard errors; `none`: the figures are counts over the reference ground and claim no more.",
+    )
 
 
 class ReportConfig(Section):

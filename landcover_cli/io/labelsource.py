@@ -103,6 +103,18 @@ class LabelSource:
         """Whether the labels are features (by the file's name)."""
         return self.path.suffix.lower() in _VECTOR
 
+    def is_points(self) -> bool:
+        """Whether the labels are points, all of them.
+
+        Raises:
+            InputError: Unreadable.
+        """
+        if not self.is_vector:
+            return False
+        features = _features(self.path, self.layer, None, None, None, self.what)
+        shapes = [shape for shape in features.geometries if shape is not None and not shape.is_empty]
+        return bool(shapes) and all(shape.geom_type in {"Point", "MultiPoint"} for shape in shapes)
+
     @property
     def _mapper(self) -> ValueMapper:
         return ValueMapper(self.legend, self.crosswalk, self.ignore, f"{self.what} {self.path}")
@@ -252,7 +264,7 @@ def write_labels(
     facts = LabelFacts((0,) * len(legend.classes))
     blocks = list(_blocks(geobox.shape[0], geobox.shape[1]))
     with rasterio.open(target, "w", **_profile(geobox, legend)) as sink:
-        sink.update_tags(LC_LEGEND=legend.id, LC_LEGEND_VERSION=legend.version)
+        sink.update_tags(LC_LEGEND_ID=legend.id, LC_LEGEND_VERSION=legend.version)
         sink.write_colormap(1, {index: (*item.rgb, 255) for index, item in enumerate(legend.classes)})
         for done, (row, col, height, width) in enumerate(blocks):
             index_yx, part = read(geobox[row : row + height, col : col + width])

@@ -122,7 +122,7 @@ def parse_legend(document: Any, name: str) -> Legend:
 
     ``{"id": ..., "version": ..., "classes": [{"code": 1, "name": "water", "color": "#1f77b4", "description": ...}]}``;
     `classes` may also be a mapping ``code: name`` or ``code: {name: ...}``. A class without colour gets one by its
-    position. ``colour`` is read as ``color``.
+    position. ``colour`` is read as ``color``. A map's own ``legend.json``, which also holds indices, is a legend, too.
 
     Args:
         document: Mapping of plain values.
@@ -134,7 +134,7 @@ def parse_legend(document: Any, name: str) -> Legend:
     remedy = "see docs/labels.md for the form of a legend file"
     if not isinstance(document, Mapping) or "classes" not in document:
         raise InputError(f"legend {name} holds no `classes`", remedy=remedy)
-    unknown = set(document) - {"id", "version", "title", "description", "classes"}
+    unknown = set(document) - {"id", "version", "title", "description", "classes", "nodata_index"}
     if unknown:
         raise InputError(f"legend {name}: unknown key {_shown(sorted(map(str, unknown))[0])}", remedy=remedy)
     entries = document["classes"]
@@ -164,7 +164,9 @@ def _parse_class(entry: Any, position: int, name: str) -> LegendClass:
     where = f"legend {name}: class {position + 1}"
     if not isinstance(entry, Mapping) or "code" not in entry or "name" not in entry:
         raise InputError(f"{where} is {_shown(entry)}", remedy="give each class a `code` and a `name`")
-    unknown = set(entry) - {"code", "name", "color", "colour", "description"}
+    if entry.get("index", position) != position:
+        raise InputError(f"{where} has index {_shown(entry['index'])}", remedy="list the classes in index order")
+    unknown = set(entry) - {"code", "name", "color", "colour", "description", "index"}
     if unknown:
         raise InputError(
             f"{where}: unknown key {_shown(sorted(map(str, unknown))[0])}",

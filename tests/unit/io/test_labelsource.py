@@ -196,7 +196,7 @@ def test_the_written_file_is_whole_coloured_and_repeatable(tmp_path: Path) -> No
     with rasterio.open(tmp_path / "a.tif") as file:
         assert (file.dtypes[0], file.nodata) == ("uint8", 255)
         assert file.colormap(1)[2][:3] == LEGEND.classes[2].rgb
-        assert file.tags()["LC_LEGEND"] == "toy"
+        assert file.tags()["LC_LEGEND_ID"] == "toy"
         assert np.array_equal(file.read(1), source.read(GRID)[0])
 
 

@@ -36,7 +36,11 @@ def test_a_legend_keeps_the_order_of_its_file(legend: Legend) -> None:
 
 
 def test_a_legend_round_trips(legend: Legend) -> None:
-    assert parse_legend(legend.to_dict(), "again") == legend
+    document = legend.to_dict()
+    assert parse_legend(document, "again") == legend
+    for index, item in enumerate(document["classes"]):
+        item["index"] = index
+    assert parse_legend({**document, "nodata_index": 255}, "as beside a map") == legend
 
 
 def test_classes_may_be_a_mapping_by_code() -> None:
@@ -69,6 +73,7 @@ def test_from_255_classes_on_a_raster_needs_uint16() -> None:
         ({"classes": [{"code": 1}]}, "class 1 is"),
         ({"classes": [{"code": 1, "name": ""}]}, "name ''"),
         ({"classes": [{"code": 1, "name": "a", "tint": 3}]}, "tint"),
+        ({"classes": [{"code": 1, "name": "a", "index": 1}]}, "index 1"),
         ({"classes": {i: str(i) for i in range(65_535)}}, "65535 classes"),
     ],
 )
