@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from landcover_cli.config.base import Section
 
@@ -32,9 +32,18 @@ class SplitConfig(Section):
     method: Literal["spatial_blocks", "random", "halves"] = Field(
         "spatial_blocks", description="How ground is divided."
     )
-    ratios: tuple[float, float, float] = Field((0.6, 0.2, 0.2), description="Train, validation, test.")
+    ratios: tuple[float, float, float] = Field(
+        (0.6, 0.2, 0.2), description="Shares of train (above 0), validation and test (0 or above); any scale."
+    )
     block_px: int = Field(128, ge=1, description="Edge of a spatial block in pixels.")
     buffer_px: int = Field(0, ge=0, description="Ground left out between blocks of different splits, in pixels.")
+
+    @field_validator("ratios")
+    @classmethod
+    def _shares(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if value[0] <= 0 or min(value) < 0:
+            raise ValueError("train must be above 0, validation and test 0 or above")
+        return value
 
 
 class TileConfig(Section):

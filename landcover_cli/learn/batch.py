@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from landcover_cli.errors import InputError
+from landcover_cli.learn.values import physical_values
 from models.batch import Modality
 from models.spec import Port
 
@@ -38,35 +39,6 @@ class PortArrays:
     doy_t: np.ndarray
     day_t: np.ndarray
     present_t: np.ndarray
-
-
-def physical_values(
-    data_tbyx: np.ndarray, valid_tyx: np.ndarray, *, scale: float, offset: float, transform: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stored numbers → physical values, with the pixels that have none taken out of the validity.
-
-    Args:
-        data_tbyx: ``[T, C, H, W]`` as stored (digital numbers or float).
-        valid_tyx: ``[T, H, W]`` bool.
-        scale: Physical value = stored · scale + offset.
-        offset: See `scale`.
-        transform: ``none``, or ``db`` (10·log10 of linear power; values ≤ 0 have no logarithm and become invalid).
-
-    Returns:
-        ``[T, C, H, W]`` float32 with 0 where invalid, and the validity ``[T, H, W]``. A pixel of a date is valid only
-        if all its bands are finite.
-    """
-    values = data_tbyx.astype(np.float32)
-    if scale != 1.0 or offset != 0.0:
-        values = values * np.float32(scale) + np.float32(offset)
-    usable = np.isfinite(values)
-    if transform == "db":
-        usable &= values > 0
-    valid = valid_tyx & usable.all(axis=1)
-    shown = valid[:, None]
-    if transform == "db":
-        values = np.float32(10) * np.log10(values, where=shown, out=np.zeros_like(values))
-    return np.where(shown, values, np.float32(0)), valid
 
 
 def port_arrays(
@@ -101,7 +73,7 @@ def port_arrays(
         start = origin or min(middles)
         doy[:] = [middle.timetuple().tm_yday for middle in middles]
         day[:] = [(middle - start).days for middle in middles]
-    return PortArrays(data, valid, doy, day, valid.reshape(n_dates, -1).any(axis=1))
+    return PortArrays(data, valid, doy, day, np.asarray(valid.any(axis=(1, 2))))
 
 
 def window_to_arrays(window: CubeWindow, port: Port, series: CubeSeries, *, origin: date | None = None) -> PortArrays:

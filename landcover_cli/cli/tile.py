@@ -1,0 +1,98 @@
+"""`lc tile`: training patches from cubes and labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from landcover_cli.cli import options
+from landcover_cli.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from landcover_cli.config.labels import TileConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command("tile")(tile)
+
+
+def tile(
+    cube: Annotated[
+        list[str], typer.Option("--cube", metavar="NAME=PATH", help="Cube of a source; may be repeated, also per name.")
+    ],
+    labels: Annotated[list[Path], typer.Option(help="Class indices on the grid (`lc labels`); may be repeated.")],
+    legend: Annotated[Path, typer.Option(help="Legend file of the labels.")],
+    out: options.Out,
+    patch: Annotated[int, typer.Option(min=8, help="Patch edge in pixels.")] = 64,
+    stride: Annotated[int | None, typer.Option(min=1, help="Step between patches; default: the patch edge.")] = None,
+    min_labelled: Annotated[float, typer.Option(min=0, max=1, help="Least share of labelled pixels.")] = 0.02,
+    split: Annotated[str, typer.Option(help="spatial_blocks, random or halves.")] = "spatial_blocks",
+    ratios: Annotated[str, typer.Option(help="Train, validation, test; e.g. 5:3:2.")] = "0.6:0.2:0.2",
+    block: Annotated[int, typer.Option(min=1, help="Edge of a spatial block in pixels.")] = 128,
+    buffer: Annotated[int, typer.Option(min=0, help="Ground left out between splits, in pixels.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    optional: Annotated[list[str] | None, typer.Option(help="Source that a map may lack; may be repeated.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Cut patches with spatial splits, class counts and normalisation statistics."""
+    from landcover_cli.cli.progress import reporter
+    from landcover_cli.core.unit import RunContext
+    from landcover_cli.io.atomic import atomic_folder
+    from landcover_cli.io.legendfile import read_legend
+    from landcover_cli.learn.patching import LabelledRegion, make_patches
+
+    cubes: dict[str, list[Path]] = {}
+    for text in cube:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"--cube {text!r} is not NAME=PATH", remedy="write e.g. --cube s2=s2.zarr")
+        cubes.setdefault(name, []).append(Path(path))
+    unknown = sorted(set(optional or ()) - set(cubes))
+    if unknown:
+        raise UsageError(f"--optional {unknown[0]!r} is no --cube", remedy=f"the cubes are {', '.join(sorted(cubes))}")
+    config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed)
+    region = LabelledRegion("main", tuple(labels), {name: tuple(paths) for name, paths in cubes.items()})
+    with reporter() as watch, atomic_folder(out) as scratch:
+        facts = make_patches(
+            [region], read_legend(legend), config, scratch, RunContext(progress=watch.within), optional=optional or ()
+        )
+    if as_json:
+        typer.echo(json.dumps({"patches": str(out), **facts["patches"]}))
+        return
+    shown = ", ".join(f"{count} {name}" for name, count in facts["patches"].items())
+    typer.echo(f"{shown} patches of {facts['patch_px']} px: {out}")
+
+
+def _config(
+    patch: int, stride: int | None, min_labelled: float, method: str, ratios: str, block: int, buffer: int, seed: int
+) -> TileConfig:
+    """The options as the pipeline file would hold them.
+
+    Raises:
+        UsageError: Ratios that are no three numbers.
+        ConfigError: A value out of range.
+    """
+    from pydantic import ValidationError
+
+    from landcover_cli.config.labels import TileConfig
+
+    try:
+        shares = [float(part) for part in ratios.split(":")]
+    except ValueError:
+        raise UsageError(f"--ratios {ratios!r} are no numbers", remedy="write e.g. --ratios 5:3:2") from None
+    document = {
+        "patch_px": patch,
+        "stride_px": stride,
+        "min_labelled": min_labelled,
+        "seed": seed,
+        "split": {"method": method, "ratios": shares, "block_px": block, "buffer_px": buffer},
+    }
+    try:
+        return TileConfig.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"lc tile: {problems}", remedy="see `lc tile --help`") from None

@@ -1,0 +1,393 @@
+"""Training patches from labels and cubes: laid on the grid's lattice, split by ground, measured, stored.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_cli.config.labels import TileConfig
+from landcover_cli.core.digest import pretty_json
+from landcover_cli.core.grid import ProductGrid, Tile
+from landcover_cli.core.unit import RunContext
+from landcover_cli.core.windows import PixelBox, WindowLattice
+from landcover_cli.errors import ConfigError, InputError
+from landcover_cli.io.cubestore import CubeSeries
+from landcover_cli.io.labelmosaic import LabelMosaic
+from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
+from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
+from landcover_cli.io.raster import same_crs
+from landcover_cli.labels.legend import Legend
+from landcover_cli.labels.splits import NAMES, SplitRule, assign_splits
+from landcover_cli.learn.statistics import BandStatistics
+from landcover_cli.learn.values import physical_values, transform_of
+
+__all__ = ["CLASSES", "DESCRIPTION", "STATISTICS", "LabelledRegion", "make_patches"]
+
+STATISTICS, CLASSES, SPLITS, DESCRIPTION = "statistics.json", "classes.json", "splits.json", "patches.json"
+
+
+@dataclass(frozen=True)
+class LabelledRegion:
+    """Where patches are cut from.
+
+    Attributes:
+        name: Name of the region.
+        labels: Rasters of class indices.
+        cubes: Source → pieces of its cube.
+    """
+
+    name: str
+    labels: tuple[Path, ...]
+    cubes: Mapping[str, tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A patch before it is read."""
+
+    region: int
+    box: PixelBox
+    class_px: tuple[int, ...]
+
+
+def make_patches(
+    regions: Sequence[LabelledRegion],
+    legend: Legend,
+    config: TileConfig,
+    out: Path,
+    ctx: RunContext,
+    *,
+    optional: Iterable[str] = (),
+    tile_px: int | None = None,
+) -> dict[str, Any]:
+    """Cut, split, measure and store training patches.
+
+    Args:
+        regions: At least one; all labels and cubes in one CRS.
+        legend: Legend of the labels' class indices.
+        config: Size, stride, least labelled share, split.
+        out: Folder that gets ``patches.zarr``, ``index.parquet``, ``statistics.json``, ``splits.json``,
+            ``classes.json`` and ``patches.json``.
+        ctx: Progress and cancellation.
+        optional: Sources that a region may lack.
+        tile_px: Tile edge of the product grid, which names the tiles in the index; None leaves them empty.
+
+    Returns:
+        The content of ``patches.json``.
+
+    Raises:
+        InputError: No labels, labels that miss every cube, a class without a training pixel, inputs that differ between
+            regions, an index beyond the legend.
+        ConfigError: A patch or stride that cuts pixels of an input, or splits that share ground.
+    """
+    with ExitStack() as stack:
+        mosaics = [stack.enter_context(LabelMosaic(region.labels)) for region in regions]
+        first = mosaics[0]
+        for region, mosaic in zip(regions, mosaics, strict=True):
+            if mosaic.gsd_m != first.gsd_m or not same_crs(mosaic.crs, first.crs) or mosaic.dtype != first.dtype:
+                raise InputError(
+                    f"labels of region {region.name!r} lie on another grid than those of {regions[0].name!r}",
+                    remedy="make all labels on one grid with one legend",
+                )
+        series = [{name: CubeSeries.open(paths) for name, paths in sorted(region.cubes.items())} for region in regions]
+        stride_px = config.stride_px or config.patch_px
+        ports = _ports(regions, series, frozenset(optional))
+        _check_grids(ports, series, regions, first, config.patch_px, stride_px)
+        cuts = _lay(mosaics, len(legend.classes), config, stride_px)
+        boxes = [cut.box for cut in cuts]
+        rule = SplitRule(**config.split.model_dump(), seed=config.seed)
+        splits = assign_splits(boxes, np.array([cut.class_px for cut in cuts]), rule)
+        kept = [(cut, NAMES[code]) for cut, code in zip(cuts, splits.split.tolist(), strict=True) if code >= 0]
+        job = _Job(regions, mosaics, series, ports, legend, config.patch_px, ctx)
+        records, statistics, unobserved = job.store(kept, out / STORE)
+    if tile_px is not None:
+        grid = ProductGrid(first.crs, first.gsd_m, tile_px)
+        records = [replace(record, tile=_tile_of(record.box, grid).id) for record in records]
+    _check_classes(records, legend, rule)
+    write_index(out / INDEX, records, legend.codes, first.crs, first.gsd_m)
+    _write(out / STATISTICS, statistics)
+    _write(out / SPLITS, _split_facts(records, rule, splits.groups, len(cuts)))
+    _write(out / CLASSES, _class_facts(records, legend, unobserved))
+    description = {
+        "format": 1,
+        "crs": first.crs,
+        "gsd_m": first.gsd_m,
+        "patch_px": config.patch_px,
+        "stride_px": stride_px,
+        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
+        "legend": legend.to_dict(),
+        "label_nodata": first.nodata,
+        "ports": [port.to_dict() for port in ports],
+    }
+    _write(out / DESCRIPTION, description)
+    return description
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(pretty_json(value), encoding="utf-8")
+
+
+def _ports(
+    regions: Sequence[LabelledRegion], series: Sequence[Mapping[str, CubeSeries]], optional: frozenset[str]
+) -> tuple[PatchPort, ...]:
+    """The inputs of all regions together.
+
+    Raises:
+        InputError: Nothing to learn from, a region without an input that is not optional, or inputs that differ.
+    """
+    ports = []
+    for name in sorted({name for cubes in series for name in cubes}):
+        have = [(region, cubes[name]) for region, cubes in zip(regions, series, strict=True) if name in cubes]
+        lack = [region.name for region, cubes in zip(regions, series, strict=True) if name not in cubes]
+        if lack and name not in optional:
+            raise InputError(
+                f"region {lack[0]!r} has no cube of source {name!r}",
+                remedy=f"make it, or set sources.{name}.optional: true",
+            )
+        region, one = have[0]
+        for other, cube in have[1:]:
+            for what in ("kind", "bands", "units", "scale", "offset", "gsd_m", "dtype"):
+                if getattr(one, what) != getattr(cube, what):
+                    raise InputError(
+                        f"source {name!r}: {what} is {getattr(one, what)!r} in region {region.name!r} and "
+                        f"{getattr(cube, what)!r} in {other.name!r}",
+                        remedy="make all regions' cubes with the same settings",
+                    )
+        periods = {region.name: cube.periods for region, cube in have}
+        ports.append(
+            PatchPort(
+                name=name,
+                kind="image" if one.kind == "image" else "series",
+                bands=tuple(one.bands),
+                units=one.units,
+                scale=one.scale,
+                offset=one.offset,
+                gsd_m=one.gsd_m,
+                dtype=str(one.dtype),
+                optional=name in optional,
+                periods=periods,
+            )
+        )
+    if not ports:
+        raise InputError("no cube is given: nothing to learn from", remedy="give at least one cube")
+    return tuple(ports)
+
+
+def _check_grids(
+    ports: Sequence[PatchPort],
+    series: Sequence[Mapping[str, CubeSeries]],
+    regions: Sequence[LabelledRegion],
+    labels: LabelMosaic,
+    patch_px: int,
+    stride_px: int,
+) -> None:
+    for region, cubes in zip(regions, series, strict=True):
+        for name, cube in cubes.items():
+            if not same_crs(cube.crs, labels.crs):
+                raise InputError(
+                    f"region {region.name!r}: cube {name!r} is in {cube.crs[:80]}, the labels are in {labels.crs[:80]}",
+                    remedy="make the labels on the cube's grid, e.g. with `lc labels --like`",
+                )
+    for port in ports:
+        for what, edge_px in (("patch_px", patch_px), ("stride_px", stride_px)):
+            pixels = edge_px * labels.gsd_m / port.gsd_m
+            if abs(pixels - round(pixels)) > 1e-6 or round(pixels) < 1:
+                raise ConfigError(
+                    f"tile.{what}: {edge_px} px of {labels.gsd_m:g} m are {pixels:g} px of source {port.name!r} "
+                    f"({port.gsd_m:g} m), no whole number",
+                    remedy="choose a multiple of every source's resolution",
+                )
+
+
+def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, stride_px: int) -> list[_Cut]:
+    """All windows of the lattice with enough labels, by region, row and column.
+
+    Raises:
+        InputError: No window has, or a label is no index of the legend.
+    """
+    lattice = WindowLattice(config.patch_px, stride_px)
+    need = max(1.0, config.min_labelled * config.patch_px**2)
+    cuts, fullest = [], 0
+    for region, mosaic in enumerate(mosaics):
+        for ky, kx in sorted({window for box in mosaic.boxes for window in lattice.windows(box)}):
+            box = lattice.window(ky, kx)
+            labels = mosaic.read(box)
+            counts = np.bincount(labels[labels != mosaic.nodata], minlength=n_classes)
+            if len(counts) > n_classes:
+                raise InputError(
+                    f"labels hold the class index {len(counts) - 1}; the legend has {n_classes} classes",
+                    remedy="make the labels with this legend",
+                )
+            fullest = max(fullest, int(counts.sum()))
+            if counts.sum() >= need:
+                cuts.append(_Cut(region, box, tuple(counts.tolist())))
+    if not cuts:
+        raise InputError(
+            f"no patch of {config.patch_px} px has at least {100 * config.min_labelled:g} % of labelled pixels (the "
+            f"fullest has {100 * fullest / config.patch_px**2:.3g} %)",
+            remedy="lower tile.min_labelled, choose smaller patches, or check that labels and area meet",
+        )
+    return cuts
+
+
+@dataclass(frozen=True)
+class _Job:
+    regions: Sequence[LabelledRegion]
+    mosaics: Sequence[LabelMosaic]
+    series: Sequence[Mapping[str, CubeSeries]]
+    ports: tuple[PatchPort, ...]
+    legend: Legend
+    patch_px: int
+    ctx: RunContext
+
+    def store(self, cuts: Sequence[tuple[_Cut, str]], path: Path) -> tuple[list[PatchRecord], dict[str, Any], int]:
+        """Read every patch once: store it, and measure the training ones.
+
+        Returns:
+            Index records, statistics per port, and labelled pixels that no input saw.
+        """
+        gsd_m, nodata = self.mosaics[0].gsd_m, self.mosaics[0].nodata
+        measured = {port.name: BandStatistics(len(port.bands)) for port in self.ports}
+        records, unobserved = [], 0
+        with PatchWriter(
+            path,
+            self.ports,
+            [self.regions[cut.region].name for cut, _ in cuts],
+            patch_px=self.patch_px,
+            gsd_m=gsd_m,
+            dtype=self.mosaics[0].dtype,
+            nodata=nodata,
+        ) as writer:
+            for done, (cut, split) in enumerate(cuts):
+                self.ctx.check()
+                sample, counts = self._read(cut)
+                unobserved += sum(cut.class_px) - sum(counts)
+                writer.write(sample)
+                if split == "train":
+                    self._measure(sample, measured)
+                records.append(PatchRecord(self.regions[cut.region].name, "", cut.box, split, counts))
+                self.ctx.progress(done + 1, len(cuts), "patches")
+        if not any(sum(record.class_px) for record in records):
+            raise InputError(
+                "no labelled pixel was ever observed: labels and cubes do not meet",
+                remedy="check the area, the CRS and the period of the cubes",
+            )
+        return records, self._statistics(measured), unobserved
+
+    def _read(self, cut: _Cut) -> tuple[PatchSample, tuple[int, ...]]:
+        gsd_m, nodata = self.mosaics[cut.region].gsd_m, self.mosaics[cut.region].nodata
+        bounds = cut.box.bounds_m(gsd_m)
+        labels = self.mosaics[cut.region].read(cut.box)
+        inputs = {}
+        seen = np.zeros(labels.shape, bool)
+        has_series = any(port.kind == "series" for port in self.ports)
+        for name, cube in self.series[cut.region].items():
+            window = cube.read(bounds)
+            inputs[name] = StoredInput(window.data_tbyx, window.valid_tyx, window.n_clear_tyx, window.periods)
+            if cube.kind == "series" or not has_series:  # terrain alone is no observation
+                seen |= _to_grid(np.asarray(window.valid_tyx.any(axis=0)), labels.shape)
+        labels[~seen] = nodata
+        counts = np.bincount(labels[labels != nodata], minlength=len(self.legend.classes))
+        return PatchSample(inputs, labels), tuple(counts.tolist())
+
+    def _measure(self, sample: PatchSample, measured: Mapping[str, BandStatistics]) -> None:
+        for port in self.ports:
+            if port.name in sample.inputs:
+                stored = sample.inputs[port.name]
+                values, valid = physical_values(
+                    stored.data_tbyx,
+                    stored.valid_tyx,
+                    scale=port.scale,
+                    offset=port.offset,
+                    transform=transform_of(port.units),
+                )
+                measured[port.name].feed(values, valid)
+
+    def _statistics(self, measured: Mapping[str, BandStatistics]) -> dict[str, Any]:
+        found = {}
+        for port in self.ports:
+            summary = measured[port.name].result()
+            if summary.count == 0:
+                raise InputError(
+                    f"source {port.name!r} has no valid pixel in any training patch",
+                    remedy="check its cube, or leave the source out",
+                )
+            found[port.name] = {
+                "bands": list(port.bands),
+                "units": port.units,
+                "transform": transform_of(port.units),
+                "count": summary.count,
+                "mean": list(summary.mean),
+                "std": list(summary.std),
+                "min": list(summary.minimum),
+                "max": list(summary.maximum),
+            }
+        return found
+
+
+def _to_grid(mask_yx: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask at an input's pixel size on the labels' pixels: nearest, both covering the same ground."""
+    rows = (np.arange(shape[0]) * mask_yx.shape[0]) // shape[0]
+    columns = (np.arange(shape[1]) * mask_yx.shape[1]) // shape[1]
+    return mask_yx[np.ix_(rows, columns)]
+
+
+def _tile_of(box: PixelBox, grid: ProductGrid) -> Tile:
+    row, col = (box.row0 + box.row1) // 2, (box.col0 + box.col1) // 2
+    return Tile(col // grid.tile_px, (-row - 1) // grid.tile_px)
+
+
+def _check_classes(records: Sequence[PatchRecord], legend: Legend, rule: SplitRule) -> None:
+    """Raises: InputError: a class has labels but none for training."""
+    totals = _totals(records, len(legend.classes))
+    for index, item in enumerate(legend.classes):
+        elsewhere = {name: int(totals[name][index]) for name in NAMES if name != "train" and totals[name][index]}
+        if not totals["train"][index] and elsewhere:
+            where = ", ".join(f"{px} px in {name}" for name, px in elsewhere.items())
+            raise InputError(
+                f"class {item.code} ({item.name}) has no training sample ({where})",
+                remedy=f"use smaller blocks (now {rule.block_px} px), another tile.seed, or label more of the class",
+            )
+
+
+def _totals(records: Sequence[PatchRecord], n_classes: int) -> dict[str, np.ndarray]:
+    totals = {name: np.zeros(n_classes, np.int64) for name in NAMES}
+    for record in records:
+        totals[record.split] += record.class_px
+    return totals
+
+
+def _split_facts(records: Sequence[PatchRecord], rule: SplitRule, groups: int, laid: int) -> dict[str, Any]:
+    labelled = {name: sum(sum(r.class_px) for r in records if r.split == name) for name in NAMES}
+    return {
+        "method": rule.method,
+        "ratios": list(rule.ratios),
+        "block_px": rule.block_px,
+        "buffer_px": rule.buffer_px,
+        "seed": rule.seed,
+        "groups": groups,
+        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
+        "labelled_px": labelled,
+        "left_out": laid - len(records),
+        "shared_ground": False,
+    }
+
+
+def _class_facts(records: Sequence[PatchRecord], legend: Legend, unobserved: int) -> dict[str, Any]:
+    totals = _totals(records, len(legend.classes))
+    return {
+        "legend": {"id": legend.id, "version": legend.version},
+        "classes": [
+            {**item.to_dict(), "px": {name: int(totals[name][index]) for name in NAMES}}
+            for index, item in enumerate(legend.classes)
+        ],
+        "unobserved_px": unobserved,
+    }
