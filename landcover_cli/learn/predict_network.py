@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ log = logging.getLogger("lc")
 _lock = threading.Lock()
 _inside = 0
 _threads_before = 1
+_independent: WeakKeyDictionary[nn.Module, dict[object, bool]] = WeakKeyDictionary()
+"""Network → shape of a batch → whether windows in it leave each other alone; found out once a process."""
 
 
 @contextmanager
@@ -178,6 +181,19 @@ class WindowNetwork:
         """
         if self.batch == 1 or self.device != "cpu":
             return
+        shapes = tuple((name, arrays.data_tchw.shape) for name, arrays in sorted(sample.items()))
+        key = (shapes, self.batch, self._bfloat16)
+        with _lock:
+            known = _independent.setdefault(self.network, {}).get(key)
+        if known is None:
+            known = self._is_independent(sample)
+            with _lock:
+                _independent[self.network][key] = known
+        if not known:
+            log.warning("on this machine a window's result depends on its batch; predicting window by window")
+            self.batch = 1
+
+    def _is_independent(self, sample: Mapping[str, PortArrays]) -> bool:
         rng = np.random.default_rng(0)
         noise = {
             name: PortArrays(
@@ -191,9 +207,7 @@ class WindowNetwork:
         }
         alone = self.run([noise])
         together = self.run([noise] * self.batch)
-        if not (together == alone).all():
-            log.warning("on this machine a window's result depends on its batch; predicting window by window")
-            self.batch = 1
+        return bool((together == alone).all())
 
 
 def empty_arrays(dates: int, bands: int, edge_px: int) -> PortArrays:

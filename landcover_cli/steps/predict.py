@@ -23,7 +23,7 @@ def plan(ctx: PlanContext) -> list[Unit]:
 
 
 def _region_units(ctx: PlanContext, region: Region) -> Iterator[Unit]:
-    cubes = _cubes_by_tile(ctx, region)
+    cubes = _cubes(ctx, region)
     params = {"predict": ctx.config.predict.model_dump(mode="json"), "grid": ctx.grid.to_dict()}
     for tile in region.tiles:
         box = tile_box(ctx.grid, region, tile)
@@ -31,20 +31,23 @@ def _region_units(ctx: PlanContext, region: Region) -> Iterator[Unit]:
         reach = ctx.config.tile.patch_px
         around = PixelBox(box.row0 - reach, box.col0 - reach, box.row1 + reach, box.col1 + reach)
         needs = {"model": UnitRef("train", ctx.units["train"][0].id)}
-        for near, refs in cubes.items():
-            if not around.intersect(_box(ctx.grid, near)).empty:
+        for pieces in cubes.values():
+            # A source that nobody saw around here still says its dates, so that every tile is mapped alike.
+            near = [refs for other, refs in pieces.items() if not around.intersect(_box(ctx.grid, other)).empty]
+            for refs in near or [pieces[min(pieces)]]:
                 needs |= refs
         extent = [box.row0, box.col0, box.row1, box.col1]
         yield Unit("predict", f"{region.name}/{tile.id}", {**params, "box_px": extent}, needs=needs)
 
 
-def _cubes_by_tile(ctx: PlanContext, region: Region) -> dict[Tile, dict[str, UnitRef]]:
-    """Tile → name of the input → unit of a cube piece (``<region>/<source>/<tile>/<period>``)."""
-    found: dict[Tile, dict[str, UnitRef]] = {}
+def _cubes(ctx: PlanContext, region: Region) -> dict[str, dict[Tile, dict[str, UnitRef]]]:
+    """Source → tile → name of the input → unit of a cube piece (``<region>/<source>/<tile>/<period>``)."""
+    found: dict[str, dict[Tile, dict[str, UnitRef]]] = {}
     for unit in ctx.units.get("composite", ()):
         name, source, tile, period = unit.id.split("/")
         if name == region.name:
-            found.setdefault(Tile.parse(tile), {})[f"cube/{source}/{tile}/{period}"] = unit.ref
+            pieces = found.setdefault(source, {}).setdefault(Tile.parse(tile), {})
+            pieces[f"cube/{source}/{tile}/{period}"] = unit.ref
     return found
 
 
