@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,10 +120,11 @@ def test_a_class_map_is_a_strictly_valid_cog_that_keeps_all_it_says(tmp_path, dt
 
 def test_overviews_of_classes_take_the_mode_and_skip_nodata(tmp_path):
     values = np.full((1024, 1024), 2, np.uint8)
-    values[::2, ::2] = 0
+    values[::2, ::2] = 200
     values[:, 512:] = 255
     values[1::2, 513::2] = 1
-    write(tmp_path / "raw.tif", values, Layer("uint8", 255, ("class",), COLORS))
+    # Without a colour table GDAL would average anything it is not told to leave alone.
+    write(tmp_path / "raw.tif", values, Layer("uint8", 255, ("class",)))
     write_cog(tmp_path / "raw.tif", tmp_path / "map.tif", categorical=True)
     with rasterio.open(tmp_path / "map.tif", overview_level=0) as file:
         half = file.read(1)
@@ -206,6 +208,18 @@ def test_a_write_that_hits_a_limit_leaves_nothing(tmp_path, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert sorted(path.name for path in tmp_path.iterdir() if "second" not in path.name) == ["raw.tif"]
+
+
+def test_a_copy_that_differs_from_what_was_written_is_no_result(tmp_path, monkeypatch):
+    write(tmp_path / "raw.tif", classes_yx(600, 90), Layer("uint8", 255, ("class",)))
+    write(tmp_path / "other.tif", classes_yx(600, 90) + 1, Layer("uint8", 255, ("class",)))
+    real = rasterio.shutil.copy
+    monkeypatch.setattr(
+        rasterio.shutil, "copy", lambda source, *rest, **more: real(str(tmp_path / "other.tif"), *rest, **more)
+    )
+    with pytest.raises(StorageError, match="differs from what was read back"):
+        write_cog(tmp_path / "raw.tif", tmp_path / "map.tif", categorical=True)
+    assert not (tmp_path / "map.tif").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
