@@ -25,6 +25,7 @@ _NAME_DATE = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)([-_.]?)(?P<month>0[1-9]|1[0-2])\2(?P<day>0[1-9]|[12]\d|3[01])"
     r"(?:[T_](?P<hour>[01]\d|2[0-3]):?(?P<minute>[0-5]\d):?(?P<second>[0-5]\d))?(?!\d)"
 )
+_SLAB_BYTES = 8 * 1024**2
 _TIME_DIMS = ("time", "t", "timestamp", "date")
 _BAND_DIMS = ("band", "bands", "variable", "channel")
 _X_DIMS, _Y_DIMS = ("x", "easting", "projection_x_coordinate"), ("y", "northing", "projection_y_coordinate")
@@ -72,6 +73,11 @@ class StackFile:
     orbit: str
 
 
+# Many units of one process read the same files; the header of a long series costs more than a small window of it.
+_SCANNED: dict[Any, StackFile] = {}
+_SCANNED_MAX = 4096
+
+
 class FileReader(Protocol):
     """An open file."""
 
@@ -101,6 +107,21 @@ def scan_file(path: Path, sensor: Sensor, hints: Hints) -> StackFile:
     Raises:
         InputError: It is unreadable, has no georeference, or says no date.
     """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}", remedy="check the path") from None
+    if path.is_dir():  # its own time says nothing of the files within
+        return _scan(path, sensor, hints)
+    key = (path, stat.st_mtime_ns, stat.st_size, sensor.name, repr(hints))
+    if key not in _SCANNED:
+        if len(_SCANNED) >= _SCANNED_MAX:
+            _SCANNED.clear()
+        _SCANNED[key] = _scan(path, sensor, hints)
+    return _SCANNED[key]
+
+
+def _scan(path: Path, sensor: Sensor, hints: Hints) -> StackFile:
     if path.is_dir() or path.suffix.lower() in {".nc", ".nc4", ".h5", ".zarr"}:
         with _open_arrays(path) as dataset:
             return _scan_arrays(dataset, path, sensor, hints)
@@ -350,6 +371,7 @@ class _ArrayFile:
     def __init__(self, file: StackFile, dataset: xr.Dataset, hints: Hints) -> None:
         self.file = file
         self._dataset, self._hints = dataset, hints
+        self._slabs: dict[str, tuple[Any, int, np.ndarray]] = {}
 
     def window(self, band: str, t: int, bounds: Bounds, margin_px: int, *, decode: bool) -> tuple[np.ndarray, int, int]:
         info = self.file.info
@@ -370,16 +392,34 @@ class _ArrayFile:
             at[time_dim] = t
         if index is not None and (band_dim := _dim(array, _BAND_DIMS)):
             at[band_dim] = index
-        try:
-            part = array.isel(at).transpose(y_dim, x_dim).values
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise InputError(
-                f"{self.file.path}: variable {name!r} cannot be read ({error}); a cut-off download looks like this",
-                remedy="download the file again",
-            ) from None
+        part = self._slab(array, band, at, (y_dim, x_dim))
         if upside_down:
             part = part[::-1]
         return (self._decoded(part, array) if decode else np.ascontiguousarray(part)), r0, c0
+
+    def _slab(self, array: xr.DataArray, band: str, at: dict[str, Any], yx: tuple[str, str]) -> np.ndarray:
+        """One time of a band; the times after it are read along, because they are asked for next."""
+        time_dim = _dim(array, _TIME_DIMS)
+        t = at.pop(time_dim) if time_dim else 0
+        window = tuple((at[dim].start, at[dim].stop) for dim in yx)
+        kept = self._slabs.get(band)
+        if kept is None or kept[0] != window or not kept[1] <= t < kept[1] + len(kept[2]):
+            pixels = max(1, (window[0][1] - window[0][0]) * (window[1][1] - window[1][0]))
+            count = max(1, _SLAB_BYTES // (pixels * array.dtype.itemsize))
+            if time_dim:
+                at[time_dim] = slice(t, t + count)
+            try:
+                part = array.isel(at)
+                values = part.transpose(time_dim, *yx).values if time_dim else part.transpose(*yx).values[None]
+            except (OSError, ValueError, RuntimeError, KeyError) as error:
+                raise InputError(
+                    f"{self.file.path}: variable {array.name!r} cannot be read ({error}); "
+                    "a cut-off download looks like this",
+                    remedy="download the file again",
+                ) from None
+            kept = self._slabs[band] = (window, t, values)
+        slab: np.ndarray = kept[2][t - kept[1]]
+        return slab
 
     @staticmethod
     def _decoded(values: np.ndarray, array: xr.DataArray) -> np.ndarray:

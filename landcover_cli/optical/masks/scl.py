@@ -2,7 +2,8 @@
 
 Classes: 0 no data, 1 saturated or defective, 2 dark area, 3 cloud shadow, 4 vegetation, 5 bare, 6 water,
 7 unclassified, 8 cloud (medium probability), 9 cloud (high), 10 thin cirrus, 11 snow or ice (Sentinel-2 L2A
-Algorithm Theoretical Basis Document, scene classification). Codes beyond 11, which lossy copies of the raster contain, count as unclassified.
+Algorithm Theoretical Basis Document, scene classification). Codes beyond 11, which lossy copies of the raster contain,
+count as unclassified.
 """
 
 from __future__ import annotations
