@@ -18,7 +18,7 @@ def _region_unit(ctx: PlanContext, region: Region) -> Unit | None:
     tiles = [unit for unit in ctx.units.get("predict", ()) if unit.id.startswith(prefix)]
     if not tiles:
         return None
-    sources = sorted({unit.id.split("/")[1] for unit in ctx.units["composite"] if unit.id.startswith(prefix)})
+    sources = sorted({name.split("/")[1] for unit in tiles for name in unit.needs if name.startswith("cube/")})
     params = {
         "predict": ctx.config.predict.model_dump(mode="json"),
         "grid": ctx.grid.to_dict(),

@@ -42,10 +42,11 @@ def _region_units(ctx: PlanContext, region: Region) -> Iterator[Unit]:
 
 def _cubes(ctx: PlanContext, region: Region) -> dict[str, dict[Tile, dict[str, UnitRef]]]:
     """Source → tile → name of the input → unit of a cube piece (``<region>/<source>/<tile>/<period>``)."""
+    wanted = ctx.config.train.inputs or tuple(ctx.config.sources)
     found: dict[str, dict[Tile, dict[str, UnitRef]]] = {}
     for unit in ctx.units.get("composite", ()):
         name, source, tile, period = unit.id.split("/")
-        if name == region.name:
+        if name == region.name and source in wanted:
             pieces = found.setdefault(source, {}).setdefault(Tile.parse(tile), {})
             pieces[f"cube/{source}/{tile}/{period}"] = unit.ref
     return found

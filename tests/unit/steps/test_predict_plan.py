@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import shapely
 
+from landcover_cli.config.learning import TrainConfig
 from landcover_cli.config.pipeline import PipelineConfig
 from landcover_cli.core.grid import ProductGrid, Tile
 from landcover_cli.core.plan import PlanContext, Region
@@ -62,6 +63,14 @@ def test_a_tile_needs_the_model_and_the_cubes_that_its_windows_reach():
 def test_a_source_that_saw_nothing_near_a_tile_still_says_its_dates():
     for unit in predict_step.plan(context()):
         assert [name for name in unit.needs if "/s1/" in name] == ["cube/s1/x3_y3/2021-01", "cube/s1/x3_y3/2021-02"]
+
+
+def test_sources_that_the_model_was_not_trained_on_are_left_out():
+    ctx = context()
+    ctx.config = ctx.config.model_copy(update={"train": TrainConfig(inputs=("s2",))})
+    ctx.units["predict"] = tuple(predict_step.plan(ctx))
+    assert not [name for unit in ctx.units["predict"] for name in unit.needs if "/s1/" in name]
+    assert list(map_step.plan(ctx)[0].params["inputs"]) == ["s2"]
 
 
 @pytest.mark.parametrize("step", [predict_step, map_step])
