@@ -313,3 +313,23 @@ def test_a_file_damaged_inside_a_zip_is_named(small: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"noise-.*cannot be read"):
         product.channel("VV")
+
+
+def test_a_medium_resolution_extra_wide_product_is_read(rome: Path) -> None:
+    """Derived from an IW product by its names and fields, because no real EW product is at hand."""
+    name = rome.name.replace("_IW_GRDH_", "_EW_GRDM_")
+    wide = copied(rome, rome.parent / "ew", name)
+    for path in list(wide.rglob(f"*{STEM}*")):
+        path.rename(path.with_name(path.name.replace("-iw-", "-ew-")))
+    for path in [wide / "manifest.safe", *(wide / "annotation").rglob("*.xml")]:
+        path.write_text(
+            path.read_text()
+            .replace("mode>IW<", "mode>EW<")
+            .replace("swath>IW", "swath>EW")
+            .replace("<rangePixelSpacing>1.0", "<rangePixelSpacing>4.0")
+        )
+    product = open_s1_product(wide)
+    assert (product.meta.mode, product.meta.resolution_class, product.swaths) == ("EW", "M", ("EW",))
+    channel = product.channel("VV")
+    assert channel.annotation.swath == "EW" and channel.annotation.image.range_spacing_m == 40.0
+    assert [b.swath for b in channel.noise.azimuth_blocks] == ["EW1", "EW2", "EW3"]
