@@ -76,8 +76,8 @@ def make_sky(region: Region, pass_: Acquisition, seed: int) -> Sky:
     shift = (round(-np.cos(azimuth) * reach_px), round(np.sin(azimuth) * reach_px))
     pad = max(abs(shift[0]), abs(shift[1])) + 8
     wide = (shape[0] + 2 * pad, shape[1] + 2 * pad)
-    depth = _cloud_depth(wide, pass_.cloud_cover, rng)
     rows, cols = slice(pad, pad + shape[0]), slice(pad, pad + shape[1])
+    depth = _cloud_depth(wide, (rows, cols), pass_.cloud_cover, rng)
     shading = depth[pad + shift[0] : pad + shift[0] + shape[0], pad + shift[1] : pad + shift[1] + shape[1]]
     # The sun is half a degree wide: the penumbra blurs a shadow by about 1 % of the height of the cloud.
     shading = ndimage.gaussian_filter(np.ascontiguousarray(shading), max(0.004 * base_m / PIXEL_M, 0.3))
@@ -94,11 +94,12 @@ def make_sky(region: Region, pass_: Acquisition, seed: int) -> Sky:
     )
 
 
-def _cloud_depth(shape: tuple[int, int], cover: float, rng: np.random.Generator) -> Array:
+def _cloud_depth(shape: tuple[int, int], core: tuple[slice, slice], cover: float, rng: np.random.Generator) -> Array:
+    """Optical depth over the region and its surroundings; the cover holds for the region, ``core``."""
     if cover < 0.01:
         return np.zeros(shape, np.float32)
     field = power_law_field(shape, _CLOUD_BETA, rng)
-    above = field - np.quantile(field, 1 - cover)
+    above = field - np.quantile(field[core], 1 - cover)
     return np.asarray(float(rng.uniform(12.0, 35.0)) * np.maximum(above, 0) ** 1.3, np.float32)
 
 
@@ -138,7 +139,7 @@ def scene_classification(
     scl = np.where((sunlight * eye < 0.72) & (sunlight < 0.97) & found, 3, scl)
     scl = np.where(cirrus * eye > 0.06, 10, scl)
     scl = np.where(cloud * eye > 0.8, 8, scl)
-    scl = np.where((blue > 0.19) & (ndvi < 0.2) & (rng.random(cloud.shape) < 0.3), 8, scl)
+    scl = np.where((blue > 0.13) & (ndvi < 0.25) & (rng.random(cloud.shape) < 0.3), 8, scl)
     scl = np.where(cloud * eye > 2.5, 9, scl)
     whole = half(inside.astype(np.float32)) > 0.999
     return np.where(whole, scl, 0).astype(np.uint8)

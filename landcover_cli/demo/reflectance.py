@@ -39,6 +39,7 @@ _SOIL = _spectrum(0.072, 0.102, 0.135, 0.155, 0.172, 0.188, 0.205, 0.220, 0.290,
 _LITTER = _spectrum(0.034, 0.050, 0.068, 0.090, 0.118, 0.138, 0.158, 0.178, 0.225, 0.160)
 _ROOF = _spectrum(0.085, 0.108, 0.155, 0.175, 0.190, 0.205, 0.222, 0.235, 0.275, 0.245)
 _PAVED = _spectrum(0.095, 0.108, 0.118, 0.124, 0.130, 0.136, 0.145, 0.150, 0.172, 0.160)
+_BRIGHT = _spectrum(0.270, 0.300, 0.320, 0.330, 0.340, 0.345, 0.350, 0.355, 0.360, 0.330)
 _WATER = _spectrum(0.034, 0.040, 0.026, 0.019, 0.013, 0.012, 0.010, 0.009, 0.006, 0.004)
 # Extinction per unit of leaf area: light that leaves do not absorb reaches deeper into the canopy.
 _K = _spectrum(0.95, 0.85, 0.95, 0.75, 0.50, 0.45, 0.45, 0.45, 0.65, 0.80)
@@ -146,11 +147,11 @@ def _backgrounds(kind: NDArray[np.int64], rng: np.random.Generator) -> Array:
 
 
 def _built_up(landscape: Landscape, background: Array, rng: np.random.Generator) -> Array:
-    """Roofs, asphalt and bare yards, mixed anew in every pixel."""
+    """Tiles, asphalt, bare yards and a few bright metal roofs, mixed anew in every pixel."""
     built = landscape.class_of_unit[landscape.unit] == BUILT
-    parts = rng.dirichlet((1.1, 1.2, 0.8), int(built.sum())).astype(np.float32)
+    parts = rng.dirichlet((1.1, 1.2, 0.8, 0.12), int(built.sum())).astype(np.float32)
     bright = np.exp(rng.normal(0.0, 0.28, (int(built.sum()), 1))).astype(np.float32)
-    spectra = np.stack([_ROOF, _PAVED, _SOIL])
+    spectra = np.stack([_ROOF, _PAVED, _SOIL, _BRIGHT])
     background = background.copy()
     background[built] = (parts @ spectra) * bright
     return background

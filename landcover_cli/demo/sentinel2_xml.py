@@ -119,15 +119,14 @@ def _add(parent: ET.Element, tag: str, text: object = None, **attributes: object
 
 
 def _root(kind: str, schema: str) -> ET.Element:
+    # Prefixes are written by hand: ElementTree's own table of them is shared by all threads.
     namespace = f"{_SCHEMA}{schema}"
-    ET.register_namespace("n1", namespace)
-    ET.register_namespace("xsi", _XSI)
-    return ET.Element(f"{{{namespace}}}{kind}", {f"{{{_XSI}}}schemaLocation": f"{namespace} {namespace}"})
+    declared = {"xmlns:n1": namespace, "xmlns:xsi": _XSI, "xsi:schemaLocation": f"{namespace} {namespace}"}
+    return ET.Element(f"n1:{kind}", declared)
 
 
 def _section(root: ET.Element, name: str) -> ET.Element:
-    namespace = root.tag[1:].split("}")[0]
-    return ET.SubElement(root, f"{{{namespace}}}{name}")
+    return ET.SubElement(root, f"n1:{name}")
 
 
 def _bytes(root: ET.Element) -> bytes:
@@ -325,9 +324,8 @@ def manifest_xml(files: Mapping[str, tuple[int, str]]) -> bytes:
     Args:
         files: ``{path inside the SAFE folder: (bytes, MD5 in hexadecimal)}``.
     """
-    xfdu = "urn:ccsds:schema:xfdu:1"
-    ET.register_namespace("xfdu", xfdu)
-    root = ET.Element(f"{{{xfdu}}}XFDU", {"version": "esa/safe/sentinel/1.1/sentinel-2/msi/archive_l2a_user_product"})
+    version = "esa/safe/sentinel/1.1/sentinel-2/msi/archive_l2a_user_product"
+    root = ET.Element("xfdu:XFDU", {"xmlns:xfdu": "urn:ccsds:schema:xfdu:1", "version": version})
     section = _add(root, "dataObjectSection")
     for number, (path, (size, digest)) in enumerate(sorted(files.items())):
         entry = _add(section, "dataObject", ID=f"Data_{number:03d}")

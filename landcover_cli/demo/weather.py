@@ -97,6 +97,8 @@ def sun_angles(day: int, hour_utc: float, longitude_deg: float = 12.92) -> tuple
         + 0.070257 * np.sin(gamma)
         - 0.006758 * np.cos(2 * gamma)
         + 0.000907 * np.sin(2 * gamma)
+        - 0.002697 * np.cos(3 * gamma)
+        + 0.00148 * np.sin(3 * gamma)
     )
     equation_h = (229.18 / 60) * (
         0.000075

@@ -5,6 +5,7 @@ Run as a script for the table in the demo's report: ``python tests/unit/demo/dif
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from landcover_cli.demo.clouds import half
+from landcover_cli.demo.noise import stream
 from landcover_cli.demo.reflectance import BANDS, BANDS_20M
 from landcover_cli.demo.region import day_to_datetime, region
 from landcover_cli.demo.simulation import OpticalScene, Simulation, labelled_units, simulate
@@ -36,14 +38,15 @@ def split(sim: Simulation) -> tuple[NDArray, NDArray]:
     return share > 0.5, east.ravel()
 
 
-def forest_accuracy(sim: Simulation, features: NDArray, only: NDArray | None = None, trees: int = 100) -> float:
+def forest_accuracy(sim: Simulation, features: NDArray, trees: int = 100, sample: int | None = None) -> float:
     """Overall accuracy on the eastern half of a random forest on ``(features, rows, cols)``; NaN counts as -1."""
     x = np.nan_to_num(features.reshape(len(features), -1).T, nan=-1.0).astype(np.float32)
     y = sim.landscape.truth_yx.ravel()
     train, test = split(sim)
-    if only is not None:
-        train, test = train & only.ravel(), test & only.ravel()
-    forest = RandomForestClassifier(trees, random_state=0, n_jobs=2).fit(x[train], y[train])
+    rows = np.flatnonzero(train)
+    if sample is not None:
+        rows = np.random.default_rng(0).permutation(rows)[:sample]
+    forest = RandomForestClassifier(trees, random_state=0, n_jobs=2).fit(x[rows], y[rows])
     return float((forest.predict(x[test]) == y[test]).mean())
 
 
@@ -83,11 +86,20 @@ def optical_scenes(sim: Simulation) -> list[OpticalScene]:
     return [sim.optical(acquisition) for acquisition in sim.acquisitions]
 
 
-def best_single_date(sim: Simulation, scenes: list[OpticalScene], trees: int = 100) -> tuple[float, int]:
-    """Best accuracy over the cloud-free dates (≥ 95 % of the region clear), and its day of the year."""
-    clear = [scene for scene in scenes if scene.clear.mean() >= 0.95]
-    scores = [(forest_accuracy(sim, as_delivered(s.reflectance), s.clear, trees), s.acquisition.day) for s in clear]
-    return max(scores)
+def without_clouds(sim: Simulation, scene: OpticalScene) -> NDArray:
+    """The date as it would have been delivered under a clear sky: its own haze, gain and sensor noise stay."""
+    nothing = np.zeros_like(scene.sky.cloud)
+    sky = dataclasses.replace(scene.sky, cloud=nothing, cirrus=nothing, sunlight=nothing + 1)
+    rng = stream(sim.seed, "noise", scene.acquisition.day, scene.acquisition.platform)
+    return as_delivered(sky.through(scene.surface, rng))
+
+
+def best_single_date(sim: Simulation, scenes: list[OpticalScene]) -> tuple[float, int]:
+    """Accuracy on the best date of the year, were it cloud-free, and its day; a small forest finds the candidates."""
+    dates = [(without_clouds(sim, scene), scene.acquisition.day) for scene in scenes]
+    rough = [forest_accuracy(sim, values, trees=15, sample=5000) for values, _ in dates]
+    best = np.argsort(rough)[-2:]
+    return max((forest_accuracy(sim, dates[i][0]), dates[i][1]) for i in best)
 
 
 def optical_series(scenes: list[OpticalScene]) -> NDArray:
@@ -118,8 +130,7 @@ def table(seed: int, size: str = "standard") -> dict[str, float]:
     return {
         "single_date": single,
         "day": day,
-        "clear_dates": sum(s.clear.mean() >= 0.95 for s in scenes),
-        "mean_clear": float(np.mean([s.clear.mean() for s in scenes])),
+        "clear": float(np.mean([scene.clear.mean() for scene in scenes])),
         "s2_series": forest_accuracy(sim, optical),
         "s1_series": forest_accuracy(sim, radar),
         "both": forest_accuracy(sim, np.concatenate([optical, radar])),
