@@ -204,10 +204,10 @@ def _validity_pictures(path: Path) -> list[Picture]:
     pictures = []
     for number, values in enumerate(view.values_byx):
         valid = values != view.nodata if view.nodata is not None else np.ones(values.shape, bool)
-        high = float(np.max(values[valid])) if valid.any() else 1.0
+        high = max(float(np.max(values[valid])), 1.0) if valid.any() else 1.0
         title = view.descriptions[number] or f"clear observations, band {number + 1}"
-        uri = data_uri(ramp_png(values, valid, 0.0, max(high, 1.0), "validity"))
-        key = _ramp_key("validity", 0, max(high, 1.0), "")
+        uri = data_uri(ramp_png(values, valid, 0.0, high, "validity"))
+        key = _ramp_key("validity", 0, high, "")
         pictures.append(Picture(title[:1].upper() + title[1:], uri, key, "", _small(view)))
     return pictures
 

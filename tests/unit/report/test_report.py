@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,112 +10,15 @@ import numpy as np
 import pytest
 import rasterio
 import typer
-from affine import Affine
+from synthetic_results import EVIL, make_results, write_clear_counts
 from typer.testing import CliRunner
 
-from landcover_cli.assess.matrix import ErrorMatrix
-from landcover_cli.assess.summary import Measured, summarise
-from landcover_cli.core.types import Period
 from landcover_cli.errors import InputError
-from landcover_cli.io.cubestore import CubeSpec, make_cube, write_cube
 from landcover_cli.io.overview import class_areas, clear_counts, view_raster
 from landcover_cli.report.build import Results, build_page, find_results
 from landcover_cli.report.page import heat, hectares, percent, render
 from landcover_cli.report.png import class_png, ramp_png
 from landcover_cli.report.svg import line_chart, stacked_bars
-
-EVIL = '"><script>alert(1)</script><img src=x onerror=y>'
-CLASSES = [
-    {"code": 10, "name": "Water", "color": "#2f6fb2", "description": ""},
-    {"code": 20, "name": EVIL, "color": "#3a8f4d", "description": ""},
-    {"code": 9920, "name": "Ä very long name of a class, with commas", "color": "#d8b13a", "description": ""},
-]
-X0, TOP = 500_000.0, 5_600_000.0
-
-
-def raster(path: Path, bands: np.ndarray, nodata: int, descriptions: tuple[str, ...] = (), scale: float = 1.0) -> None:
-    count, height, width = bands.shape
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        dtype=bands.dtype,
-        count=count,
-        height=height,
-        width=width,
-        crs="EPSG:32631",
-        transform=Affine(10, 0, X0, 0, -10, TOP),
-        nodata=nodata,
-    ) as sink:
-        sink.write(bands)
-        sink.scales = (scale,) * count
-        for number, text in enumerate(descriptions, 1):
-            sink.set_band_description(number, text)
-
-
-def cube(path: Path, n_clear: np.ndarray) -> None:
-    time, height, width = n_clear.shape
-    periods = tuple(Period(date(2021, 1 + t, 1), date(2021, 2 + t, 1)) for t in range(time))
-    spec = CubeSpec(
-        source="s2",
-        sensor="sentinel2",
-        kind="series",
-        bands=("B04",),
-        units="reflectance_dn",
-        scale=1e-4,
-        offset=-0.1,
-        gsd_m=10.0,
-        crs="EPSG:32631",
-        bounds_m=(X0, TOP - 10 * height, X0 + 10 * width, TOP),
-        periods=periods,
-        dtype="uint16",
-    )
-    data = np.where(n_clear[:, None] > 0, 1000, 0).astype(np.uint16)
-    count = n_clear.astype(np.uint16)
-    write_cube(path, make_cube(spec, data, n_clear > 0, count, count))
-
-
-def make_results(folder: Path, size: int = 120) -> Path:
-    """A folder of results whose names are as hostile as a legend or a scene may make them."""
-    rng = np.random.default_rng(4)
-    shape = (size, round(size * 1.4))
-    blobs = np.kron(rng.integers(0, 3, (shape[0] // 20 + 1, shape[1] // 20 + 1)), np.ones((20, 20), int))
-    index = blobs[: shape[0], : shape[1]].astype(np.uint8)
-    index[:5] = 255
-    there, assessed, model = folder / "map" / "main", folder / "assess" / "main", folder / "model"
-    for path in (there, assessed, model):
-        path.mkdir(parents=True)
-    raster(there / "main_class.tif", index[None], 255)
-    confidence = np.where(index == 255, 255, rng.integers(80, 250, shape)).astype(np.uint8)
-    raster(there / "main_confidence.tif", confidence[None], 255, ("confidence",), 0.004)
-    clear = rng.integers(0, 30, (2, *shape)).astype(np.uint16)
-    raster(there / "main_validity.tif", clear, 65535, ("clear observations of s1", "clear observations of s2"))
-    legend = {"id": "toy", "version": "1", "nodata_index": 255, "classes": CLASSES}
-    (there / "legend.json").write_text(json.dumps(legend))
-    item = {
-        "properties": {
-            "start_datetime": "2021-01-01T00:00:00Z",
-            "end_datetime": "2021-12-31T23:59:59Z",
-            "lc:run_digest": "ab" * 32,
-        },
-        "assets": {"class": {"href": "./main_class.tif", "file:checksum": "1220" + "cd" * 32}},
-    }
-    (there / "item.json").write_text(json.dumps(item))
-    matrix = ErrorMatrix(3)
-    matrix.counts += np.array([[8100, 220, 0], [340, 9050, 0], [12, 150, 0]])
-    pixels = np.array([(index == i).sum() for i in range(3)])
-    document = summarise(Measured(matrix, pixels, pixels * 100.0, 400, "pixels"), CLASSES, "none")
-    (assessed / "assessment.json").write_text(json.dumps(document))
-    rows = ["epoch,learning_rate,train_loss,validation_loss,overall_accuracy,macro_f1"]
-    rows += [
-        f"{e},0.001,{2 / e:.4f},{2.2 / e + 0.1:.4f},{0.9 - 0.6 / e:.4f},{0.85 - 0.6 / e:.4f}" for e in range(1, 31)
-    ]
-    (model / "curves.csv").write_text("\n".join([*rows, "31,0.001,0.06,,,"]))
-    spec = {"model": EVIL, "ports": [{"name": "s2", "bands": ["B04"], "gsd_m": 10.0, "kind": "series"}], "patch_px": 64}
-    (model / "model.json").write_text(json.dumps({"format": 1, "spec": spec}))
-    (model / "metrics.json").write_text(json.dumps({"best_epoch": 30, "test_overall_accuracy": 0.91, "x": [1]}))
-    cube(folder / "cubes" / "cube.zarr", rng.integers(0, 8, (9, *shape)))
-    return folder
 
 
 def page_of(folder: Path) -> str:
@@ -254,8 +156,8 @@ def test_clear_observations_are_counted_by_period(tmp_path: Path) -> None:
     n_clear = np.zeros((2, 40, 30), int)
     n_clear[1, :10] = 4
     n_clear[1, 10:11] = 9
-    cube(tmp_path / "a.zarr", n_clear)
-    cube(tmp_path / "b.zarr", n_clear)
+    write_clear_counts(tmp_path / "a.zarr", n_clear)
+    write_clear_counts(tmp_path / "b.zarr", n_clear)
     counts = clear_counts([tmp_path / "a.zarr", tmp_path / "b.zarr"])
     assert counts == {"s2": {"2021-01": [2400, 0, 0, 0, 0], "2021-02": [1740, 0, 0, 600, 60]}}
 
