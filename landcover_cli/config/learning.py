@@ -14,16 +14,30 @@ class TrainConfig(Section):
 
     model: str = Field("fusion_utae", description="Model plug-in (see `lc plugins`).")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the network.")
+    inputs: tuple[str, ...] = Field((), description="Sources to learn from; default: all.")
     objective: str = Field("cross_entropy", description="Objective plug-in.")
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training patches.")
-    batch: int = Field(8, ge=1, description="Patches per step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
-    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
+    batch: int = Field(8, ge=1, le=4096, description="Patches per step.")
+    learning_rate: float = Field(4e-3, gt=0, le=10, description="Peak learning rate.")
+    schedule: Literal["one_cycle", "constant"] = Field(
+        "one_cycle", description="`one_cycle`: up over `warmup` of the steps, then down along a cosine; or constant."
+    )
+    warmup: float = Field(0.15, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW (convolution and linear weights).")
+    clip: float = Field(1.0, gt=0, description="Greatest norm of a step's gradient.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.")
-    augment: bool = Field(True, description="Flips, quarter turns and dropped dates.")
+    class_weights: Literal["none", "sqrt", "inverse"] = Field(
+        "none", description="Weight of a class in the loss: none, 1 / sqrt(pixels), 1 / pixels."
+    )
+    augment: bool = Field(True, description="Flips, quarter turns, dropped dates and dropped optional inputs.")
+    drop_dates: float = Field(0.3, ge=0, lt=1, description="Most of a series' dates that a variant of a patch lacks.")
+    drop_inputs: float = Field(0.2, ge=0, le=1, description="How often a variant of a patch lacks an optional input.")
+    select: Literal["overall_accuracy", "macro_f1", "mean_iou", "loss"] = Field(
+        "overall_accuracy", description="Validation figure that decides which epoch's weights are kept."
+    )
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(
-        2, ge=1, description="Compute threads; a parameter, because it decides the last bits of the weights."
+        2, ge=1, le=1024, description="Compute threads; a parameter, because it decides the last bits of the weights."
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Arithmetic of forward and backward passes."

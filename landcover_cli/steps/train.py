@@ -1,0 +1,32 @@
+"""Step: the model, trained on all patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landcover_cli.core.plan import PlanContext, Step
+from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef
+
+
+def plan(ctx: PlanContext) -> list[Unit]:
+    """One unit; it needs the patches."""
+    if not ctx.units.get("patches"):
+        return []
+    params = {"train": ctx.config.train.model_dump(mode="json")}
+    return [Unit("train", "model", params, {}, {"patches": UnitRef("patches", "all")})]
+
+
+def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
+    """Write the model folder."""
+    from landcover_cli.config.learning import TrainConfig
+    from landcover_cli.learn.loop import train
+
+    train(inputs.unit("patches"), out, TrainConfig.model_validate(unit.params["train"]), ctx)
+
+
+def publish(unit: Unit) -> str | None:
+    """``products/model``."""
+    return "model"
+
+
+STEP = Step(name="train", title="Training", version=1, plan=plan, run=run, parallel=False, publish=publish)
