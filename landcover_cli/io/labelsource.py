@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _VECTOR = {".geojson", ".json", ".gpkg", ".parquet", ".geoparquet", ".pq", ".shp", ".fgb", ".kml", ".gml", ".sqlite"}
-_ATTRIBUTES = ("code", "class", "label", "class_id", "lc")
+_ATTRIBUTES = ("code", "class", "label", "class_id", "class_code", "lc")
 _BLOCK_PX = 1024
 
 

@@ -6,7 +6,6 @@ value and the remedy; nothing is repaired in silence.
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 import warnings
@@ -18,12 +17,11 @@ from typing import Any
 import numpy as np
 import pyproj
 import shapely
-import shapely.geometry
 from shapely.geometry.base import BaseGeometry
 
 from landcover_cli.errors import InputError
+from landcover_cli.io.geojson import check_range, crs_text, geojson_crs, geojson_features, geojson_shape, load_geojson
 
-_MAX_GEOJSON_BYTES = 256 * 1024**2
 _MAX_AOI_FEATURES = 100_000
 _STEP_DEGREES = 0.01
 _STEP_METRES = 1000.0
@@ -202,7 +200,7 @@ def attributes(path: Path, *, layer: str | None = None, what: str = "vector file
         raise InputError(f"{what} {path} does not exist", remedy="check the path")
     if path.suffix.lower() in {".json", ".geojson"}:
         found: dict[str, None] = {}
-        for _, properties in _geojson_features(_load_geojson(path, what), path, what):
+        for _, properties in geojson_features(load_geojson(path, what), path, what):
             found.update(dict.fromkeys(str(key) for key in properties))
         return tuple(found)
     if path.suffix.lower() in {".parquet", ".geoparquet", ".pq"}:
@@ -214,108 +212,21 @@ def attributes(path: Path, *, layer: str | None = None, what: str = "vector file
 # --- GeoJSON -----------------------------------------------------------------------------------------------------
 
 
-def _load_geojson(path: Path, what: str) -> dict[str, Any]:
-    try:
-        size = path.stat().st_size
-        if size > _MAX_GEOJSON_BYTES:
-            raise InputError(
-                f"{what} {path} has {size:,} bytes; GeoJSON is read up to {_MAX_GEOJSON_BYTES:,}",
-                remedy="save it as GeoPackage",
-            )
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{what} {path}: {error.strerror or error}", remedy="check the path") from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{what} {path} is not valid GeoJSON: {error}", remedy="save it again as GeoJSON") from None
-    if not isinstance(document, dict) or "type" not in document:
-        raise InputError(f"{what} {path} is no GeoJSON object", remedy="save it again as GeoJSON")
-    return document
-
-
 def _read_geojson(path: Path, attribute: str | None, what: str) -> Features:
-    document = _load_geojson(path, what)
+    document = load_geojson(path, what)
     geometries: list[BaseGeometry | None] = []
     values: list[Any] = []
     seen: dict[str, None] = {}
-    for position, (geometry, properties) in enumerate(_geojson_features(document, path, what)):
-        geometries.append(_geojson_shape(geometry, position, path, what))
+    for position, (geometry, properties) in enumerate(geojson_features(document, path, what)):
+        geometries.append(geojson_shape(geometry, position, path, what))
         seen.update(dict.fromkeys(str(key) for key in properties))
         values.append(properties.get(attribute) if attribute else None)
     if attribute and geometries and attribute not in seen:
         raise _no_attribute(path, attribute, seen, what)
-    crs = _geojson_crs(document, path, what)
+    crs = geojson_crs(document, path, what)
     if pyproj.CRS.from_user_input(crs).is_geographic:
-        _check_range(geometries, path, what, "crs" in document)
+        check_range(geometries, path, what, "crs" in document)
     return Features(geometries, values, crs)
-
-
-def _geojson_features(document: dict[str, Any], path: Path, what: str) -> list[tuple[Any, dict[str, Any]]]:
-    """(geometry, properties) of every feature."""
-    kind = document["type"]
-    if kind == "FeatureCollection":
-        members = document.get("features")
-        if not isinstance(members, list):
-            raise InputError(f"{what} {path}: its FeatureCollection has no `features`", remedy="save it again")
-    elif kind == "Feature":
-        members = [document]
-    else:
-        members = [{"geometry": document}]
-    if not all(isinstance(member, dict) for member in members):
-        raise InputError(f"{what} {path}: a feature is no object", remedy="save it again as GeoJSON")
-    properties = [member.get("properties") for member in members]
-    return [
-        (member.get("geometry"), found if isinstance(found, dict) else {})
-        for member, found in zip(members, properties, strict=True)
-    ]
-
-
-def _geojson_shape(geometry: Any, position: int, path: Path, what: str) -> BaseGeometry | None:
-    if geometry is None:
-        return None
-    try:
-        with np.errstate(invalid="ignore"):  # JSON readers let NaN through; it is refused below
-            shape: BaseGeometry = shapely.geometry.shape(geometry)
-        finite = bool(np.isfinite(shapely.get_coordinates(shape)).all())
-    except Exception as error:  # noqa: BLE001  shapely raises nearly any class for a document that is no geometry
-        kind = geometry.get("type") if isinstance(geometry, dict) else geometry
-        raise InputError(
-            f"{what} {path}: feature {position + 1} ({reprlib.repr(kind)}) is no geometry: {reprlib.repr(str(error))}",
-            remedy="save it again as GeoJSON",
-        ) from None
-    if not finite:
-        raise InputError(f"{what} {path}: feature {position + 1} has coordinates that are no numbers", remedy="mend it")
-    return shapely.force_2d(shape)
-
-
-def _geojson_crs(document: dict[str, Any], path: Path, what: str) -> str:
-    """CRS of a GeoJSON document: the `crs` member of the 2008 format, else longitude and latitude (RFC 7946)."""
-    member = document.get("crs", ...)
-    if member is ...:
-        return "EPSG:4326"
-    name = None
-    if isinstance(member, dict) and isinstance(member.get("properties"), dict):
-        name = member["properties"].get("name")
-    if not isinstance(name, str):
-        raise InputError(
-            f"{what} {path}: its `crs` member {reprlib.repr(member)} names no CRS",
-            remedy="name one such as EPSG:32631, or remove the member (longitude and latitude)",
-        )
-    return _crs_text(name, path, what)
-
-
-def _check_range(geometries: Iterable[BaseGeometry | None], path: Path, what: str, says_crs: bool) -> None:
-    """Refuse coordinates that cannot be degrees: projected coordinates in a file that does not say so."""
-    for position, geometry in enumerate(geometries):
-        if geometry is None or geometry.is_empty:
-            continue
-        left, bottom, right, top = geometry.bounds
-        if left < -360 or right > 360 or bottom < -90 or top > 90:
-            where = "" if says_crs else " and no CRS is named"
-            raise InputError(
-                f"{what} {path}: feature {position + 1} has coordinates that are no longitude and latitude "
-                f"(x {left:g} … {right:g}, y {bottom:g} … {top:g}){where}",
-                remedy="save it in EPSG:4326, or as GeoPackage with its CRS",
-            )
 
 
 # --- GeoParquet --------------------------------------------------------------------------------------------------
@@ -408,7 +319,7 @@ def _read_gdal(path: Path, layer: str | None, attribute: str | None, box: _Box, 
     values = _plain(frame[attribute]) if attribute else [None] * len(frame)
     geometries = _flat(frame.geometry)
     if pyproj.CRS.from_user_input(crs).is_geographic:
-        _check_range(geometries, path, what, says_crs=True)
+        check_range(geometries, path, what, says_crs=True)
     return Features(geometries, values, crs)
 
 
@@ -438,25 +349,12 @@ def _no_attribute(path: Path, attribute: str, known: Iterable[str], what: str) -
 def _frame_crs(value: Any, path: Path, what: str) -> str:
     """CRS of a data frame or a layer; formats write `undefined` in several ways."""
     if value is not None and "undefined" not in str(value).lower()[:80]:
-        crs = _crs_text(value, path, what)
+        crs = crs_text(value, path, what)
         if not pyproj.CRS.from_user_input(crs).is_engineering:
             return crs
     raise InputError(
         f"{what} {path} has no CRS", remedy='set it (QGIS: "Assign projection"; ogr2ogr -a_srs EPSG:<code>)'
     )
-
-
-def _crs_text(value: Any, path: Path, what: str) -> str:
-    try:
-        crs = pyproj.CRS.from_user_input(value)
-    except pyproj.exceptions.CRSError:
-        raise InputError(
-            f"{what} {path}: CRS {reprlib.repr(str(value))} is not known", remedy="use an EPSG code"
-        ) from None
-    authority = crs.to_authority(min_confidence=100)
-    if authority and authority == ("OGC", "CRS84"):
-        return "EPSG:4326"
-    return f"{authority[0]}:{authority[1]}" if authority else str(crs.to_wkt())
 
 
 # --- checks of an AOI --------------------------------------------------------------------------------------------
