@@ -437,11 +437,12 @@ class CubeSeries:
                     )
         return cls(found)
 
-    def read(self, bounds_m: Bounds) -> CubeWindow:
+    def read(self, bounds_m: Bounds, time: int | None = None) -> CubeWindow:
         """Read a window that lies on the cube's pixel lattice; it may reach beyond the cube.
 
         Args:
             bounds_m: (left, bottom, right, top), whole multiples of `gsd_m`.
+            time: Index of the one period wanted; None for all.
 
         Returns:
             The window; ground that no piece covers is invalid, with data 0.
@@ -456,9 +457,10 @@ class CubeSeries:
                 f"window {bounds_m} is empty or not on the {self.gsd_m:g} m lattice of cube {self.source!r}",
                 remedy="use bounds that are whole multiples of the cube's resolution",
             )
-        times = {period: t for t, period in enumerate(self.periods)}
+        periods = self.periods if time is None else self.periods[time : time + 1]
+        times = {period: t for t, period in enumerate(periods)}
         height, width = top - bottom, right - left
-        count = max(len(self.periods), 1)
+        count = max(len(periods), 1)
         data = np.zeros((count, len(self.bands), height, width), self.dtype)
         valid = np.zeros((count, height, width), bool)
         n_clear = np.zeros((count, height, width), "uint16")
@@ -470,14 +472,20 @@ class CubeSeries:
                 continue
             to = (slice(top - y0, top - y1), slice(x0 - left, x1 - left))
             of = (slice(p_top - y0, p_top - y1), slice(x0 - p_left, x1 - p_left))
-            at = [times[p] for p in piece.spec.periods] or [0]
-            arrays = {name: _read_array(piece.path, name, of) for name in ("data", "valid", "n_clear")}
-            for i, t in enumerate(at):
-                ok = arrays["valid"][i]
-                data[t][:, *to] = np.where(ok, arrays["data"][i], 0)
+            # (time in the piece, time in the window); an image has one of each.
+            pairs = [(i, times[p]) for i, p in enumerate(piece.spec.periods) if p in times]
+            if not piece.spec.periods:
+                pairs = [(0, 0)]
+            if not pairs:
+                continue
+            span = slice(pairs[0][0], pairs[-1][0] + 1)
+            arrays = {name: _read_array(piece.path, name, span, of) for name in ("data", "valid", "n_clear")}
+            for i, t in pairs:
+                ok = arrays["valid"][i - span.start]
+                data[t][:, *to] = np.where(ok, arrays["data"][i - span.start], 0)
                 valid[t][to] = ok
-                n_clear[t][to] = arrays["n_clear"][i]
-        return CubeWindow(data, valid, n_clear, self.periods)
+                n_clear[t][to] = arrays["n_clear"][i - span.start]
+        return CubeWindow(data, valid, n_clear, periods)
 
 
 def _read_spec(path: Path) -> CubeSpec:
@@ -495,10 +503,10 @@ def _open_array(path: Path, name: str, stamp: int) -> zarr.Array:
     return zarr.open_array(path / name, mode="r", zarr_format=3)
 
 
-def _read_array(path: Path, name: str, yx: tuple[slice, slice]) -> np.ndarray:
+def _read_array(path: Path, name: str, t: slice, yx: tuple[slice, slice]) -> np.ndarray:
     try:
         # The stamp keeps a cube that was made again under the same path from being read through an old handle.
         array = _open_array(path, name, (path / name / "zarr.json").stat().st_mtime_ns)
-        return np.asarray(array[..., yx[0], yx[1]])
+        return np.asarray(array[t, ..., yx[0], yx[1]])
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(f"cube {path}: {name} is damaged ({error})", remedy="make the cube again") from None
