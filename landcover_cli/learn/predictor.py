@@ -132,8 +132,8 @@ class Predictor:
         # Inputs of a window are held as stored, converted and normalised; its result as logits and as probabilities.
         batch = self._network.batch * window_px * (3 * self._reader.bytes_per_pixel() * 2 + 3 * 4 * classes)
         fixed = int(batch * (threads + 1))
-        # Three strips: read, in work, and held by a batch that spans two; sums once.
-        per_px = 3 * self._reader.bytes_per_pixel() + 4 * classes
+        # Three strips: read, in work, and held by a batch that spans two; sums with the rows carried over; the decision.
+        per_px = 3 * self._reader.bytes_per_pixel() + 4 * classes * (2 - lattice.stride_px / lattice.patch_px) + 20
 
         def strips(rows: int, width: int) -> int:
             height = (rows - 1) * lattice.stride_px + lattice.patch_px
@@ -180,7 +180,8 @@ class Predictor:
         """Weighted probabilities of windows, ``[N, K, s, s]``."""
         samples = [self._sample(job) for job in jobs]
         size = self._network.batch
-        return torch.cat([self._network.run(samples[i : i + size]) for i in range(0, len(samples), size)])
+        parts = [self._network.run(samples[i : i + size]) for i in range(0, len(samples), size)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def settle(self, job: _Job) -> None:
         """Once, before the first batch: see `WindowNetwork.settle_batch`."""
