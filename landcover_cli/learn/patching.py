@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from landcover_cli.core.grid import ProductGrid, Tile
 from landcover_cli.core.unit import RunContext
 from landcover_cli.core.windows import PixelBox, WindowLattice
 from landcover_cli.errors import ConfigError, InputError
-from landcover_cli.io.cubestore import CubeSeries
+from landcover_cli.io.cubestore import CubeSeries, CubeWindow
 from landcover_cli.io.labelmosaic import LabelMosaic
 from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
 from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
@@ -30,6 +31,9 @@ from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import physical_values, transform_of
 
 __all__ = ["CLASSES", "DESCRIPTION", "STATISTICS", "LabelledRegion", "make_patches"]
+
+_BLOCK_PX = 256
+"""Patches whose corners lie in one block of this edge are read together; the hull is a patch wider at most."""
 
 STATISTICS, CLASSES, SPLITS, DESCRIPTION = "statistics.json", "classes.json", "splits.json", "patches.json"
 
@@ -101,7 +105,7 @@ def make_patches(
         stride_px = config.stride_px or config.patch_px
         ports = _ports(regions, series, frozenset(optional))
         _check_grids(ports, series, regions, first, config.patch_px, stride_px)
-        cuts = _lay(mosaics, len(legend.classes), config, stride_px)
+        cuts = sorted(_lay(mosaics, len(legend.classes), config, stride_px), key=_reading_order)
         boxes = [cut.box for cut in cuts]
         rule = SplitRule(**config.split.model_dump(), seed=config.seed)
         splits = assign_splits(boxes, np.array([cut.class_px for cut in cuts]), rule)
@@ -238,6 +242,15 @@ def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, str
     return cuts
 
 
+def _block(cut: _Cut) -> tuple[int, int, int]:
+    return cut.region, cut.box.row0 // _BLOCK_PX, cut.box.col0 // _BLOCK_PX
+
+
+def _reading_order(cut: _Cut) -> tuple[tuple[int, int, int], PixelBox]:
+    """Patches of one block of ground after each other: the chunks under them are then read once, not once each."""
+    return _block(cut), cut.box
+
+
 @dataclass(frozen=True)
 class _Job:
     regions: Sequence[LabelledRegion]
@@ -266,15 +279,18 @@ class _Job:
             dtype=self.mosaics[0].dtype,
             nodata=nodata,
         ) as writer:
-            for done, (cut, split) in enumerate(cuts):
+            for _, group in groupby(cuts, key=lambda item: _block(item[0])):
                 self.ctx.check()
-                sample, counts = self._read(cut)
-                unobserved += sum(cut.class_px) - sum(counts)
-                writer.write(sample)
-                if split == "train":
-                    self._measure(sample, measured)
-                records.append(PatchRecord(self.regions[cut.region].name, "", cut.box, split, counts))
-                self.ctx.progress(done + 1, len(cuts), "patches")
+                members = list(group)
+                hull, windows = self._read_block([cut for cut, _ in members])
+                for cut, split in members:
+                    sample, counts = self._sample(cut, hull, windows)
+                    unobserved += sum(cut.class_px) - sum(counts)
+                    writer.write(sample)
+                    if split == "train":
+                        self._measure(sample, measured)
+                    records.append(PatchRecord(self.regions[cut.region].name, "", cut.box, split, counts))
+                self.ctx.progress(len(records), len(cuts), "patches")
         if not any(sum(record.class_px) for record in records):
             raise InputError(
                 "no labelled pixel was ever observed: labels and cubes do not meet",
@@ -282,18 +298,39 @@ class _Job:
             )
         return records, self._statistics(measured), unobserved
 
-    def _read(self, cut: _Cut) -> tuple[PatchSample, tuple[int, ...]]:
+    def _read_block(self, cuts: Sequence[_Cut]) -> tuple[PixelBox, dict[str, CubeWindow]]:
+        """The ground around some patches of one region, from every cube."""
+        boxes = [cut.box for cut in cuts]
+        hull = PixelBox(
+            min(box.row0 for box in boxes),
+            min(box.col0 for box in boxes),
+            max(box.row1 for box in boxes),
+            max(box.col1 for box in boxes),
+        )
+        bounds = hull.bounds_m(self.mosaics[0].gsd_m)
+        return hull, {name: cube.read(bounds) for name, cube in self.series[cuts[0].region].items()}
+
+    def _sample(
+        self, cut: _Cut, hull: PixelBox, windows: Mapping[str, CubeWindow]
+    ) -> tuple[PatchSample, tuple[int, ...]]:
+        """One patch out of the ground around it, and its labelled pixels per class."""
         gsd_m, nodata = self.mosaics[cut.region].gsd_m, self.mosaics[cut.region].nodata
-        bounds = cut.box.bounds_m(gsd_m)
         labels = self.mosaics[cut.region].read(cut.box)
         inputs = {}
         seen = np.zeros(labels.shape, bool)
         has_series = any(port.kind == "series" for port in self.ports)
-        for name, cube in self.series[cut.region].items():
-            window = cube.read(bounds)
-            inputs[name] = StoredInput(window.data_tbyx, window.valid_tyx, window.n_clear_tyx, window.periods)
+        for name, window in windows.items():
+            cube = self.series[cut.region][name]
+            around = PixelBox.from_bounds(hull.bounds_m(gsd_m), cube.gsd_m)
+            yx = PixelBox.from_bounds(cut.box.bounds_m(gsd_m), cube.gsd_m).slices_in(around)
+            inputs[name] = StoredInput(
+                window.data_tbyx[..., yx[0], yx[1]],
+                window.valid_tyx[..., yx[0], yx[1]],
+                window.n_clear_tyx[..., yx[0], yx[1]],
+                window.periods,
+            )
             if cube.kind == "series" or not has_series:  # terrain alone is no observation
-                seen |= _to_grid(np.asarray(window.valid_tyx.any(axis=0)), labels.shape)
+                seen |= _to_grid(np.asarray(inputs[name].valid_tyx.any(axis=0)), labels.shape)
         labels[~seen] = nodata
         counts = np.bincount(labels[labels != nodata], minlength=len(self.legend.classes))
         return PatchSample(inputs, labels), tuple(counts.tolist())
