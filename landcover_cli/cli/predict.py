@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from landcover_cli.cli import options
 from landcover_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from landcover_cli.config.base import Section
+
+S = TypeVar("S", bound="Section")
 
 log = logging.getLogger("lc")
 
@@ -53,9 +58,14 @@ def predict(
     from landcover_cli.config.runtime import RuntimeConfig
     from landcover_cli.learn.predict_area import plan_area, predict_area
 
-    config = PredictConfig.model_validate(
-        {"stride_px": stride, "batch": batch, "blend": blend, "probabilities": probabilities, "precision": precision}
-    )
+    settings = {
+        "stride_px": stride,
+        "batch": batch,
+        "blend": blend,
+        "probabilities": probabilities,
+        "precision": precision,
+    }
+    config = _checked(PredictConfig, settings)
     runtime = {
         "executor": executor or ("dask" if scheduler else None),
         "workers": workers,
@@ -63,7 +73,7 @@ def predict(
         "memory": memory,
         "device": device,
     }
-    how = RuntimeConfig.model_validate({key: value for key, value in runtime.items() if value is not None})
+    how = _checked(RuntimeConfig, {key: value for key, value in runtime.items() if value is not None})
     plan = plan_area(model, _cubes(cube), aoi, config, how, block_px=block, name=name)
     if dry_run:
         facts = plan.describe()
@@ -76,6 +86,22 @@ def predict(
         return
     share = result["mapped_px"] / result["area_px"]
     typer.echo(f"mapped {result['mapped_px']:,} of {result['area_px']:,} pixels ({share:.1%}): {out}")
+
+
+def _checked(section: type[S], values: dict[str, Any]) -> S:
+    """A section of the pipeline file from options.
+
+    Raises:
+        UsageError: A value that the section does not take.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        item = error.errors()[0]
+        option = str(item["loc"][0]).removesuffix("_px")
+        raise UsageError(f"--{option} {item['input']!r}: {item['msg']}", remedy="see `lc predict --help`") from None
 
 
 def _cubes(texts: list[str]) -> dict[str, list[Path]]:

@@ -335,6 +335,9 @@ def test_the_command_makes_a_map_and_a_plan(place, mapped, tmp_path):
     assert digests(tmp_path / "map") == digests(mapped)
     with pytest.raises(UsageError, match="is not NAME=PATH"):
         CliRunner().invoke(app, [str(part) for part in [*arguments, "--cube", "s2"]], catch_exceptions=False)
+    for option, value in (("--blend", "smear"), ("--memory", "much"), ("--executor", "cloud")):
+        with pytest.raises(UsageError, match=f"{option} '{value}'"):
+            CliRunner().invoke(app, [str(part) for part in [*arguments, option, value]], catch_exceptions=False)
 
 
 def test_the_steps_give_the_same_pixels_as_the_command(place, mapped, tmp_path):
