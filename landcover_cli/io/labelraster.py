@@ -92,57 +92,63 @@ def codes_on_grid(raster: ClassRaster, geobox: GeoBox) -> tuple[np.ndarray, np.n
     row = 0
     rows = min(256, height)
     while row < height:
-        source_row, source_col, inside = _source_pixels(raster, geobox, row, min(row + rows, height))
+        end = min(row + rows, height)
+        source_row, source_col = _source_pixels(raster, geobox, row, end)
+        inside = (source_row >= 0) & (source_col >= 0)
         if inside.any():
-            top, left = int(source_row[inside].min()), int(source_col[inside].min())
-            bottom, right = int(source_row[inside].max()) + 1, int(source_col[inside].max()) + 1
+            top, left = int(source_row[source_row >= 0].min()), int(source_col[source_col >= 0].min())
+            bottom, right = int(source_row.max()) + 1, int(source_col.max()) + 1
             if (bottom - top) * (right - left) > _MAX_SOURCE_PX and rows > 1:
                 rows = max(1, rows // 2)
                 continue
             found, known = raster.read(top, left, bottom, right)
-            picked = (source_row[inside] - top, source_col[inside] - left)
-            ok = np.zeros(inside.shape, bool)
-            ok[inside] = known[picked]
-            part = np.zeros(inside.shape, np.int64)
-            part[inside] = np.where(known[picked], _whole(found[picked], known[picked], raster.what), 0)
-            codes[row : row + len(part)], valid[row : row + len(part)] = part, ok
-        row += len(inside)
+            picked = np.maximum(source_row - top, 0), np.maximum(source_col - left, 0)
+            ok = inside & known[picked]
+            codes[row:end], valid[row:end] = _whole(found[picked], ok, raster.what), ok
+        row = end
     return codes, valid
 
 
-def _source_pixels(
-    raster: ClassRaster, geobox: GeoBox, row0: int, row1: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source row and column under each pixel centre of some rows of a grid, and whether there is one."""
-    to_xy = geobox.affine
-    columns = np.arange(geobox.shape[1]) + 0.5
-    lines = np.arange(row0, row1)[:, None] + 0.5
-    x, y = to_xy.a * columns + to_xy.b * lines + to_xy.c, to_xy.d * columns + to_xy.e * lines + to_xy.f
+def _source_pixels(raster: ClassRaster, geobox: GeoBox, row0: int, row1: int) -> tuple[np.ndarray, np.ndarray]:
+    """Source row and column under each pixel centre of some rows of a grid; -1 where there is no source pixel.
+
+    Shapes (rows, 1) and (1, columns) where both are north-up in one CRS, else (rows, columns) each.
+    """
+    to_xy, to_pixel = geobox.affine, ~raster.affine
+    columns = (np.arange(geobox.shape[1]) + 0.5)[None, :]
+    lines = (np.arange(row0, row1) + 0.5)[:, None]
+    height, width = raster.shape_yx
     grid_crs = pyproj.CRS.from_user_input(str(geobox.crs))
+    if grid_crs == raster.crs and not (to_xy.b or to_xy.d or to_pixel.b or to_pixel.d):
+        return (
+            _pixel(to_pixel.e * (to_xy.e * lines + to_xy.f) + to_pixel.f, height),
+            _pixel(to_pixel.a * (to_xy.a * columns + to_xy.c) + to_pixel.c, width),
+        )
+    x, y = to_xy.a * columns + to_xy.b * lines + to_xy.c, to_xy.d * columns + to_xy.e * lines + to_xy.f
     if grid_crs != raster.crs:
         x, y = pyproj.Transformer.from_crs(grid_crs, raster.crs, always_xy=True).transform(x, y)
-    to_pixel = ~raster.affine
-    with np.errstate(invalid="ignore"):
-        source_col = np.floor(to_pixel.a * x + to_pixel.b * y + to_pixel.c + _TIE)
-        source_row = np.floor(to_pixel.d * x + to_pixel.e * y + to_pixel.f + _TIE)
-        height, width = raster.shape_yx
-        inside = (source_row >= 0) & (source_row < height) & (source_col >= 0) & (source_col < width)
-        # Far outside, and where the CRS is not defined, there is no pixel; -1 keeps the cast defined.
-        return (
-            np.where(inside, source_row, -1).astype(np.int64),
-            np.where(inside, source_col, -1).astype(np.int64),
-            inside,
-        )
+    with np.errstate(invalid="ignore"):  # infinite where the raster's CRS is not defined
+        source_row = _pixel(to_pixel.d * x + to_pixel.e * y + to_pixel.f, height)
+        source_col = _pixel(to_pixel.a * x + to_pixel.b * y + to_pixel.c, width)
+    outside = (source_row < 0) | (source_col < 0)
+    source_row[outside], source_col[outside] = -1, -1
+    return source_row, source_col
+
+
+def _pixel(position: np.ndarray, size: int) -> np.ndarray:
+    """The pixel that a position lies in; -1 outside, where a cast would not be defined."""
+    pixel = np.floor(position + _TIE)
+    return np.where((pixel >= 0) & (pixel < size), pixel, -1).astype(np.int64)
 
 
 def _whole(values: np.ndarray, valid: np.ndarray, what: str) -> np.ndarray:
-    """Values as int64.
+    """Values as int64, 0 where not valid.
 
     Raises:
         InputError: A valid value is no whole number within int64.
     """
     if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
-        return values.astype(np.int64)
+        return np.where(valid, values, 0).astype(np.int64)
     with np.errstate(invalid="ignore"):
         bad = valid & ~((values == np.floor(values)) & (np.abs(values) < 2.0**53))
     if bad.any():

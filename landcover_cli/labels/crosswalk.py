@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
 _MAX_SHOWN = 12
+_TABLE = 1 << 17
 
 Value = int | str
 """What a label carries: a code or a name."""
@@ -159,11 +160,23 @@ class ValueMapper:
         import numpy as np
 
         out = np.full(codes.shape, self.legend.nodata, self.legend.dtype)
-        found, inverse = np.unique(codes[valid], return_inverse=True)
-        table = [self.index(int(code)) for code in found]
-        self.refuse_unknown([int(code) for code, index in zip(found, table, strict=True) if index is None])
-        if table:
-            out[valid] = np.array(table, self.legend.dtype)[inverse]
+        if not valid.any():
+            return out
+        some = codes[valid]
+        low, high = int(some.min()), int(some.max())
+        if high - low < _TABLE:  # a table is many times faster than sorting
+            inverse = (some - low).astype(np.intp)
+            found = np.flatnonzero(np.bincount(inverse, minlength=high - low + 1)) + low
+            table = np.zeros(high - low + 1, self.legend.dtype)
+            at = found - low
+        else:
+            found, inverse = np.unique(some, return_inverse=True)
+            table = np.zeros(len(found), self.legend.dtype)
+            at = np.arange(len(found))
+        indices = [self.index(int(code)) for code in found]
+        self.refuse_unknown([int(code) for code, index in zip(found, indices, strict=True) if index is None])
+        table[at] = indices
+        out[valid] = table[inverse]
         return out
 
     def refuse_unknown(self, unknown: list[Any]) -> None:

@@ -130,11 +130,12 @@ def test_unknown_codes_are_listed_all(legend: Legend) -> None:
     assert ValueMapper(legend).indices(codes, codes >= 10).tolist() == [[0, 255], [255, 2]]
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=50), st.data())
-def test_indices_agree_with_one_value_at_a_time(codes: list[int], data: st.DataObject) -> None:
-    legend = Legend("n", "1", tuple(LegendClass(code, str(code), "#000000") for code in (5, 3, 0, 1, 2, 4)))
+@given(st.sampled_from([1, 100_000]), st.lists(st.integers(0, 5), min_size=1, max_size=50), st.data())
+def test_indices_agree_with_one_value_at_a_time(factor: int, codes: list[int], data: st.DataObject) -> None:
+    codes = [code * factor for code in codes]
+    legend = Legend("n", "1", tuple(LegendClass(c * factor, str(c), "#000000") for c in (5, 3, 0, 1, 2, 4)))
     valid = data.draw(st.lists(st.booleans(), min_size=len(codes), max_size=len(codes)))
     mapper = ValueMapper(legend, ignore=(3,))
-    got = mapper.indices(np.array(codes, np.uint16), np.array(valid))
+    got = mapper.indices(np.array(codes, np.int64), np.array(valid))
     assert got.dtype == np.uint8
     assert got.tolist() == [mapper.index(code) if ok else 255 for code, ok in zip(codes, valid, strict=True)]
