@@ -30,12 +30,13 @@ def touch(folder: Path, *names: str) -> None:
 def test_precise_orbits_come_before_restituted_ones_and_new_before_old(tmp_path: Path) -> None:
     old_precise = "S1A_OPER_AUX_POEORB_OPOD_20221008T120000_V20220917T225942_20220919T005942.EOF"
     new_precise = "S1A_OPER_AUX_POEORB_OPOD_20230101T120000_V20220917T225942_20220919T005942.EOF"
-    touch(tmp_path, REAL, old_precise)
+    late = "S1A_OPER_AUX_RESORB_OPOD_20240101T120000_V20220918T053155_20220918T084925.EOF"
+    touch(tmp_path, REAL, late, old_precise)
     assert select_orbit_file(tmp_path, "S1A", START, STOP).path.name == old_precise
     (tmp_path / "sub").mkdir()
     touch(tmp_path / "sub", new_precise)
     assert select_orbit_file(tmp_path, "S1A", START, STOP).path.name == new_precise
-    assert len(list_orbit_files(tmp_path)) == 3
+    assert len(list_orbit_files(tmp_path)) == 4
 
 
 def test_other_names_missions_and_near_misses_are_passed_over(tmp_path: Path) -> None:

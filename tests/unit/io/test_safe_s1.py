@@ -109,12 +109,13 @@ def test_all_forms_of_a_product_give_the_same_values(form: str, rome: Path) -> N
             pixels.read(16700, 26000, 5, 103)
 
 
-def test_a_cog_variant_and_another_satellite_are_products_too(rome: Path) -> None:
+@pytest.mark.parametrize("marked", ["*", "*.tiff"])
+def test_a_cog_variant_and_another_satellite_are_products_too(marked: str, rome: Path) -> None:
     name = rome.name.replace("S1B_", "S1D_").replace(".SAFE", "_COG.SAFE")
     cog = copied(rome, rome.parent / "cog", name)
     for path in list(cog.rglob(f"*{STEM}*")):
-        text = path.name.replace("s1b-", "s1d-").replace("-001.", "-001-cog.")
-        path.rename(path.with_name(text))
+        text = path.name.replace("s1b-", "s1d-")
+        path.rename(path.with_name(text.replace("-001.", "-001-cog.") if path.match(marked) else text))
     manifest = cog / "manifest.safe"
     manifest.write_text(manifest.read_text().replace("<safe:number>B<", "<safe:number>D<"))
     product = open_s1_product(cog)

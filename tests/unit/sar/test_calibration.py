@@ -180,6 +180,30 @@ def test_complex_amplitudes_square_to_backscatter(channel: Callable[..., S1Chann
     np.testing.assert_allclose((power - floor)[1:], both[1:], rtol=1e-5, atol=1e-7)
 
 
+def test_a_noise_rectangle_that_starts_in_the_window_takes_the_factors_of_its_own_lines(
+    channel: Callable[..., S1Channel],
+) -> None:
+    loaded = channel(GRD_331)
+    # Factors that change along the track, unlike in the products at hand, and a rectangle from line 100 on.
+    vectors = tuple(
+        replace(v, sigma0=v.sigma0 * (1 + 0.1 * i)) for i, v in enumerate(loaded.calibration.vectors)
+    )  # fmt: skip
+    upper, lower = (replace(loaded.noise.azimuth_blocks[0], first_line=a, last_line=b, first_pixel=0, last_pixel=99)
+                    for a, b in ((0, 99), (100, 16853)))  # fmt: skip
+    changed = replace(
+        loaded,
+        calibration=replace(loaded.calibration, vectors=vectors),
+        noise=replace(loaded.noise, azimuth_blocks=(upper, lower)),
+    )
+    radiometry = prepare_radiometry(changed, backscatter="sigma0")
+    dn = np.full((400, 120), 500, dtype=np.uint16)
+    got = calibrate(dn, radiometry, first_line=50, first_pixel=0)
+    factor = calibration_factor(radiometry, 50, 0, dn.shape)
+    noise = noise_power(radiometry.noise, 50, 0, dn.shape)
+    np.testing.assert_allclose(got, (500.0**2 - noise) / factor**2, rtol=1e-6)
+    assert factor[0, 0] != factor[300, 0]
+
+
 def test_columns_of_another_memory_order_give_the_same(shared_data: Callable[[str], Path]) -> None:
     radiometry, dn, whole = _scene(shared_data)
     got = calibrate(np.asfortranarray(dn), radiometry, first_line=1300, first_pixel=8700)
