@@ -28,7 +28,7 @@ class MapFacts:
         model: Name of the network.
         model_digest: Hex sha256 of its description and weights.
         settings: Settings of prediction that decide the pixels.
-        inputs: Input → bands and sensor, for people.
+        inputs: Input → its bands, for people.
         validity: Names of the validity layer's bands.
         probabilities: Whether there is a layer with one band per class.
         version: Version of lc.

@@ -189,7 +189,7 @@ def predict_area(plan: AreaPlan, out: Path, watcher: Watcher) -> dict[str, Any]:
         next(iter(plan.cubes.values())).crs,
         tuple(sorted({period for cube in plan.cubes.values() for period in cube.periods})),
         plan.config,
-        {name: cube.sensor or cube.kind for name, cube in sorted(plan.cubes.items())},
+        tuple(plan.cubes),
     )
     runtime = plan.runtime
     with atomic_folder(out) as folder:

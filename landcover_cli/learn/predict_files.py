@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ def map_facts(
     crs: str,
     periods: tuple[Period, ...],
     config: PredictConfig,
-    inputs: Mapping[str, str],
+    inputs: Collection[str],
 ) -> MapFacts:
     """What a map says about itself.
 
@@ -71,7 +71,7 @@ def map_facts(
         crs: CRS of the grid.
         periods: Periods of the observations.
         config: Settings of prediction.
-        inputs: Input → what it was made of; inputs that were missing are left out.
+        inputs: Names of the inputs that were there.
     """
     return MapFacts(
         name=name,
@@ -82,7 +82,7 @@ def map_facts(
         model=spec.model,
         model_digest=digest,
         settings=config.model_dump(mode="json"),
-        inputs=dict(inputs),
+        inputs={port.name: " ".join(port.bands) for port in spec.ports if port.name in inputs},
         validity=tuple(port.name for port in validity_ports(spec)),
         probabilities=config.probabilities,
         version=__version__,

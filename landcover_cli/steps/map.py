@@ -24,16 +24,11 @@ def _region_unit(ctx: PlanContext, region: Region) -> Unit | None:
         "grid": ctx.grid.to_dict(),
         "name": region.name,
         "periods": [[period.start.isoformat(), period.end.isoformat()] for period in region.periods],
-        "inputs": {name: _described(ctx, name) for name in sources},
+        "inputs": sources,
     }
     needs = {f"tile/{unit.id.removeprefix(prefix)}": unit.ref for unit in tiles}
     needs["model"] = UnitRef("train", ctx.units["train"][0].id)
     return Unit("map", region.name, params, {"aoi": region.aoi_file}, needs)
-
-
-def _described(ctx: PlanContext, name: str) -> str:
-    source = ctx.config.sources[name]
-    return getattr(source, "sensor", None) or source.type
 
 
 def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:

@@ -231,7 +231,7 @@ def test_a_pixel_does_not_depend_on_the_area(place, mapped, tmp_path, x, y, size
 def test_a_missing_optional_input_is_recorded(place, tmp_path):
     make(place, tmp_path / "map", names=("s2", "dem"))
     item = json.loads((tmp_path / "map" / "item.json").read_text())
-    assert "s1" not in item["properties"]["processing:lineage"]
+    assert item["properties"]["processing:lineage"] == "fusion_utae on s2 (B04 B08), dem (elevation)"
     with rasterio.open(tmp_path / "map" / "map_validity.tif") as file:
         counts = file.read()
         assert file.descriptions == ("clear observations of s2", "clear observations of s1")
@@ -368,7 +368,7 @@ def test_the_steps_give_the_same_pixels_as_the_command(place, mapped, tmp_path):
         "grid": grid.to_dict(),
         "name": "map",
         "periods": [[p.start.isoformat(), p.end.isoformat()] for p in PERIODS],
-        "inputs": {"dem": "dem", "s1": "s1", "s2": "s2"},
+        "inputs": ["dem", "s1", "s2"],
     }
     out = tmp_path / "map"
     out.mkdir()

@@ -70,7 +70,7 @@ def test_sources_that_the_model_was_not_trained_on_are_left_out():
     ctx.config = ctx.config.model_copy(update={"train": TrainConfig(inputs=("s2",))})
     ctx.units["predict"] = tuple(predict_step.plan(ctx))
     assert not [name for unit in ctx.units["predict"] for name in unit.needs if "/s1/" in name]
-    assert list(map_step.plan(ctx)[0].params["inputs"]) == ["s2"]
+    assert map_step.plan(ctx)[0].params["inputs"] == ["s2"]
 
 
 @pytest.mark.parametrize("step", [predict_step, map_step])
@@ -87,6 +87,6 @@ def test_the_map_needs_every_tile_and_names_its_inputs():
     (unit,) = map_step.plan(ctx)
     assert unit.id == "main"
     assert set(unit.needs) == {"tile/x1_y0", "tile/x1_y1", "model"}
-    assert unit.params["inputs"] == {"s1": "sentinel1", "s2": "sentinel2_l2a"}
+    assert unit.params["inputs"] == ["s1", "s2"]
     assert unit.files == {"aoi": "area.geojson"}
     assert map_step.STEP.publish(unit) == "map/main"
