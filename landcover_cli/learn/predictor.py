@@ -132,7 +132,7 @@ class Predictor:
         # Inputs of a window are held as stored, converted and normalised; its result as logits and as probabilities.
         batch = self._network.batch * window_px * (3 * self._reader.bytes_per_pixel() * 2 + 3 * 4 * classes)
         fixed = int(batch * (threads + 1))
-        # Three strips: read, in work, and held by a batch that spans two; sums with the rows carried over; the decision.
+        # Three strips: read, in work, held by a batch that spans two; sums and the rows carried over; the decision.
         per_px = 3 * self._reader.bytes_per_pixel() + 4 * classes * (2 - lattice.stride_px / lattice.patch_px) + 20
 
         def strips(rows: int, width: int) -> int:
