@@ -184,12 +184,12 @@ def test_a_noise_rectangle_that_starts_in_the_window_takes_the_factors_of_its_ow
     channel: Callable[..., S1Channel],
 ) -> None:
     loaded = channel(GRD_331)
-    # Factors that change along the track, unlike in the products at hand, and a rectangle from line 100 on.
+    # Factors that change along the track, unlike in the products at hand, and a rectangle from line 650 on.
     vectors = tuple(
         replace(v, sigma0=v.sigma0 * (1 + 0.1 * i)) for i, v in enumerate(loaded.calibration.vectors)
     )  # fmt: skip
     upper, lower = (replace(loaded.noise.azimuth_blocks[0], first_line=a, last_line=b, first_pixel=0, last_pixel=99)
-                    for a, b in ((0, 99), (100, 16853)))  # fmt: skip
+                    for a, b in ((0, 649), (650, 16853)))  # fmt: skip
     changed = replace(
         loaded,
         calibration=replace(loaded.calibration, vectors=vectors),
@@ -197,9 +197,9 @@ def test_a_noise_rectangle_that_starts_in_the_window_takes_the_factors_of_its_ow
     )
     radiometry = prepare_radiometry(changed, backscatter="sigma0")
     dn = np.full((400, 120), 500, dtype=np.uint16)
-    got = calibrate(dn, radiometry, first_line=50, first_pixel=0)
-    factor = calibration_factor(radiometry, 50, 0, dn.shape)
-    noise = noise_power(radiometry.noise, 50, 0, dn.shape)
+    got = calibrate(dn, radiometry, first_line=600, first_pixel=0)
+    factor = calibration_factor(radiometry, 600, 0, dn.shape)
+    noise = noise_power(radiometry.noise, 600, 0, dn.shape)
     np.testing.assert_allclose(got, (500.0**2 - noise) / factor**2, rtol=1e-6)
     assert factor[0, 0] != factor[300, 0]
 
