@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -393,12 +394,20 @@ def _lonlat_bounds(sheets: Sequence[TileSheet]) -> Bounds:
 
 def _sheet_coordinates(sheet: TileSheet, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
     """[..., 2] coordinates in the CRS of the tiles; geographic ones keep their continuous longitudes."""
-    crs = pyproj.CRS.from_wkt(sheet.crs)
-    if sheet.geographic and crs.ellipsoid is not None and crs.to_epsg() in (None, 4326):
+    transformer = _from_wgs84(sheet.crs)
+    if transformer is None:
         return np.stack([lon_deg, lat_deg], axis=-1)
-    transformer = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     x, y = transformer.transform(lon_deg, lat_deg)
     return np.stack([np.asarray(x), np.asarray(y)], axis=-1)
+
+
+@lru_cache(maxsize=32)
+def _from_wgs84(wkt: str) -> pyproj.Transformer | None:
+    """None where the CRS is WGS 84 itself, or a geographic one that says nothing else."""
+    crs = pyproj.CRS.from_wkt(wkt)
+    if crs.is_geographic and crs.to_epsg() in (None, 4326):
+        return None
+    return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
 def _window_of(sheet: TileSheet, xy: FloatArray, limit: bool = True) -> tuple[int, int, int, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.sar.ground import node_row
-from landcover_cli.sar.srgr import range_at, range_inverse
+from landcover_cli.sar.srgr import range_inverse, record_pair
 
 FloatArray = NDArray[np.float64]
 # Times; origins and coefficients of srgr; of grsr; take the nearest record; invert grsr.
@@ -17,7 +17,6 @@ Conversions = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, 
 
 ORBIT_STEP_S = 0.5
 SEED_STEPS = 12
-NEWTON_STEPS = 2
 CONVERGED_S = 1e-7
 
 
@@ -67,7 +66,14 @@ def seed_kernel(orbit: FloatArray, start_s: float, middle_s: float, surface: Flo
 @numba.njit(nogil=True, cache=True, inline="always")
 def _ground_range(time_s, slant, conversions):  # type: ignore[no-untyped-def]
     times, sr0, srgr, gr0, grsr, nearest, invert = conversions
-    ground, _slope = range_at(slant, time_s, times, sr0, srgr, nearest)
+    low, high, weight = record_pair(time_s, times, nearest)
+    # Both sums side by side: two chains of additions wait for each other less than one after the other.
+    x, y = slant - sr0[low], slant - sr0[high]
+    ground = other = 0.0
+    for k in range(srgr.shape[1] - 1, -1, -1):
+        ground = ground * x + srgr[low, k]
+        other = other * y + srgr[high, k]
+    ground += weight * (other - ground)
     if invert:
         ground, _slope = range_inverse(slant, ground, time_s, times, gr0, grsr, nearest)
     return ground
@@ -75,16 +81,22 @@ def _ground_range(time_s, slant, conversions):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _place(orbit, start_s, grid, conversions, x, y, z, seed_s):  # type: ignore[no-untyped-def]
-    """Line, pixel, time and slant range of one place."""
-    t, change = seed_s, 0.0
-    stop_s = start_s + orbit.shape[0] * ORBIT_STEP_S
-    for _ in range(NEWTON_STEPS):
-        change = _step(orbit, start_s, t, x, y, z)
-        t += change
-    if not (abs(change) < CONVERGED_S and start_s <= t <= stop_s):
+    """Line, pixel, time and slant range of one place.
+
+    The second step keeps the derivative of the first: over the millisecond between them it changes by 1e-7 of itself.
+    What the second step adds, some nanoseconds, moves the satellite along its velocity.
+    """
+    px, py, pz, vx, vy, vz, ax, ay, az = orbit_piece(orbit, start_s, seed_s)
+    dx, dy, dz = x - px, y - py, z - pz
+    slope = vx * vx + vy * vy + vz * vz - (dx * ax + dy * ay + dz * az)
+    first_s = seed_s + (dx * vx + dy * vy + dz * vz) / slope
+    px, py, pz, vx, vy, vz, _ax, _ay, _az = orbit_piece(orbit, start_s, first_s)
+    dx, dy, dz = x - px, y - py, z - pz
+    change = (dx * vx + dy * vy + dz * vz) / slope
+    t = first_s + change
+    if not (abs(change) < CONVERGED_S and start_s <= t <= start_s + orbit.shape[0] * ORBIT_STEP_S):
         return np.nan, np.nan, np.nan, np.nan
-    px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
-    slant = math.sqrt((x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2)
+    slant = math.sqrt((dx - vx * change) ** 2 + (dy - vy * change) ** 2 + (dz - vz * change) ** 2)
     line = (t - grid[0]) / grid[1]
     if conversions[0].shape[0] > 0:
         return line, _ground_range(t, slant, conversions) / grid[3], t, slant

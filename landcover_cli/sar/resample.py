@@ -113,12 +113,15 @@ def fill_heights(
     line = np.empty((xy.shape[1], 2))
     for r in range(out.shape[0]):
         node_row(xy, frame, origin[0] + r, line)
+        j = origin[1] // step - node_col0
+        k = origin[1] - (j + node_col0) * step
         for c in range(out.shape[1]):
+            if k == step:
+                j, k = j + 1, 0
+            weight = k / step
+            k += 1
             if not np.isnan(out[r, c]):
                 continue
-            base = (origin[1] + c) // step
-            weight = (origin[1] + c - base * step) / step
-            j = base - node_col0
             x = line[j, 0] + weight * (line[j + 1, 0] - line[j, 0])
             y = line[j, 1] + weight * (line[j + 1, 1] - line[j, 1])
             col = (x - lattice[0]) / lattice[2] - 0.5
@@ -130,6 +133,14 @@ def fill_heights(
 @numba.njit(nogil=True, cache=True)
 def _height_at(values: FloatArray, row: float, col: float, corner: tuple[int, int]) -> float:
     ny, nx = values.shape
+    i, j = math.floor(row) - corner[0], math.floor(col) - corner[1]
+    if 0 <= i < ny - 1 and 0 <= j < nx - 1:
+        y, x = row - math.floor(row), col - math.floor(col)
+        top = values[i, j] + x * (values[i, j + 1] - values[i, j])
+        low = values[i + 1, j] + x * (values[i + 1, j + 1] - values[i + 1, j])
+        height = top + y * (low - top)
+        if not np.isnan(height):
+            return height
     near_i = math.floor(row + 0.5) - corner[0]
     near_j = math.floor(col + 0.5) - corner[1]
     if near_i < 0 or near_j < 0 or near_i >= ny or near_j >= nx or np.isnan(values[near_i, near_j]):
