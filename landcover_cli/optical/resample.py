@@ -123,6 +123,86 @@ def _downsample_float(src, factor):  # type: ignore[no-untyped-def]  # pragma: n
     return out
 
 
+@njit(cache=True, nogil=True)
+def _sample(src, row0, col0, rows, cols, step, first_y, first_x, height, width, reach_y, reach_x, nearest):  # type: ignore[no-untyped-def]  # pragma: no cover
+    out = np.full((height, width), np.nan)
+    n_rows, n_cols = src.shape
+    for y in range(height):
+        ky = (2 * (first_y + y) + 1) // (2 * step)
+        fy = ((first_y + y) + 0.5) / step - ky
+        ny = ky - first_y // step
+        for x in range(width):
+            kx = (2 * (first_x + x) + 1) // (2 * step)
+            fx = ((first_x + x) + 0.5) / step - kx
+            nx = kx - first_x // step
+            a, b, c, d = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
+            row = a * rows[ny, nx] + b * rows[ny, nx + 1] + c * rows[ny + 1, nx] + d * rows[ny + 1, nx + 1]
+            col = a * cols[ny, nx] + b * cols[ny, nx + 1] + c * cols[ny + 1, nx] + d * cols[ny + 1, nx + 1]
+            if not (np.isfinite(row) and np.isfinite(col)):
+                continue
+            own_row, own_col = int(np.floor(row)) - row0, int(np.floor(col)) - col0
+            if own_row < 0 or own_row >= n_rows or own_col < 0 or own_col >= n_cols:
+                continue
+            own = src[own_row, own_col]
+            if np.isnan(own):
+                continue
+            if nearest:
+                out[y, x] = own
+                continue
+            total = 0.0
+            weight = 0.0
+            # Row r has its centre at r + 0.5.
+            for r in range(int(np.ceil(row - 0.5 - reach_y)), int(np.floor(row - 0.5 + reach_y)) + 1):
+                wy = 1 - abs(r + 0.5 - row) / reach_y
+                i = r - row0
+                if i < 0 or i >= n_rows or wy <= 0:
+                    continue
+                for q in range(int(np.ceil(col - 0.5 - reach_x)), int(np.floor(col - 0.5 + reach_x)) + 1):
+                    wx = 1 - abs(q + 0.5 - col) / reach_x
+                    j = q - col0
+                    if j < 0 or j >= n_cols or wx <= 0 or np.isnan(src[i, j]):
+                        continue
+                    total += wy * wx * src[i, j]
+                    weight += wy * wx
+            out[y, x] = total / weight
+    return out
+
+
+def sample(
+    src_yx: np.ndarray,
+    origin: tuple[int, int],
+    nodes: tuple[np.ndarray, np.ndarray],
+    step: int,
+    first: tuple[int, int],
+    shape: tuple[int, int],
+    reach: tuple[float, float],
+    *,
+    nearest: bool,
+) -> np.ndarray:
+    """Sample a raster at positions that are known at the nodes of a coarse lattice and interpolated between them.
+
+    Every number depends on the raster and on absolute lattice indices alone, so that a window of a result is the result
+    of a window, bit for bit.
+
+    Args:
+        src_yx: A window of the raster, float64, NaN = nodata.
+        origin: Row and column of the window's first pixel in the raster.
+        nodes: Row and column in the raster (0 = outer edge of the first pixel) at the nodes, which lie at lattice
+            indices ``step · k``, from ``first // step`` on, one more than needed at the end; NaN where undefined.
+        step: Lattice pixels between nodes.
+        first: Absolute row and column index of the first lattice pixel wanted.
+        shape: Rows and columns wanted.
+        reach: Half width of the triangular filter in raster pixels along y and x; 1 is bilinear.
+        nearest: Take the pixel that the position falls in instead.
+
+    Returns:
+        float64; NaN where the pixel that the position falls in is nodata or not in the window.
+    """
+    rows, cols = nodes
+    src = np.ascontiguousarray(src_yx, np.float64)
+    return _sample(src, *origin, rows, cols, step, *first, *shape, *reach, nearest)
+
+
 def upsample(src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int, width: int) -> np.ndarray:
     """Bilinear upsampling of a part of a raster.
 

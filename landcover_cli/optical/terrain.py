@@ -35,12 +35,14 @@ def horn(elevation_yx: np.ndarray, gsd_m: float) -> dict[str, np.ndarray]:
     n = {(dy, dx): neighbour(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx}
     east = (n[-1, 1] + 2 * n[0, 1] + n[1, 1] - n[-1, -1] - 2 * n[0, -1] - n[1, -1]) / (8 * gsd_m)
     north = (n[-1, -1] + 2 * n[-1, 0] + n[-1, 1] - n[1, -1] - 2 * n[1, 0] - n[1, 1]) / (8 * gsd_m)
-    steepness = np.hypot(east, north)
+    # The centre has no weight of its own: where it is unknown its neighbours would still give a slope.
+    steepness = np.where(np.isnan(centre), np.nan, np.hypot(east, north))
     flat = steepness == 0
     safe = np.where(flat, 1.0, steepness)
+    unknown = np.isnan(steepness)
     return {
         "slope": np.degrees(np.arctan(steepness)),
         # Downslope is against the gradient; sine goes with east, cosine with north.
-        "aspect_sin": np.where(flat, 0.0, -east / safe),
-        "aspect_cos": np.where(flat, 0.0, -north / safe),
+        "aspect_sin": np.where(flat, 0.0, np.where(unknown, np.nan, -east / safe)),
+        "aspect_cos": np.where(flat, 0.0, np.where(unknown, np.nan, -north / safe)),
     }
