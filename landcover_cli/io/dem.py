@@ -135,9 +135,9 @@ class Dem:
             return
         values = _paste(sheet, window, self._void_value())
         origin = sheet.tiles[0]
-        lattice = np.array([origin.left, origin.top, origin.dx, origin.dy])
-        corner = (window[0], window[2])
-        fill_heights(values, lattice, corner, np.ascontiguousarray(xy), frame, (block.row0, block.col0), out)
+        rows = (origin.top - xy[..., 1]) / origin.dy - 0.5
+        index = np.stack([rows, (xy[..., 0] - origin.left) / origin.dx - 0.5], axis=-1)
+        fill_heights(values, (window[0], window[2]), index, frame, (block.row0, block.col0), out)
 
     def _void_value(self) -> float:
         # Above the ellipsoid the sea has no fixed height; only a geoid could tell it.

@@ -356,4 +356,5 @@ def _conversions(model: RadarModel) -> Conversions:
 
 
 def _grid_numbers(model: RadarModel) -> tuple[float, float, float, float]:
-    return model.first_line_time_s, model.line_interval_s, model.near_range_m, model.pixel_spacing_m
+    """Time of line 0, lines per second, near range, pixels per metre."""
+    return model.first_line_time_s, 1.0 / model.line_interval_s, model.near_range_m, 1.0 / model.pixel_spacing_m

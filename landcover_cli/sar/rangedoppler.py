@@ -97,10 +97,10 @@ def _place(orbit, start_s, grid, conversions, x, y, z, seed_s):  # type: ignore[
     if not (abs(change) < CONVERGED_S and start_s <= t <= start_s + orbit.shape[0] * ORBIT_STEP_S):
         return np.nan, np.nan, np.nan, np.nan
     slant = math.sqrt((dx - vx * change) ** 2 + (dy - vy * change) ** 2 + (dz - vz * change) ** 2)
-    line = (t - grid[0]) / grid[1]
+    line = (t - grid[0]) * grid[1]
     if conversions[0].shape[0] > 0:
-        return line, _ground_range(t, slant, conversions) / grid[3], t, slant
-    return line, (slant - grid[2]) / grid[3], t, slant
+        return line, _ground_range(t, slant, conversions) * grid[3], t, slant
+    return line, (slant - grid[2]) * grid[3], t, slant
 
 
 @numba.njit(nogil=True, cache=True)
@@ -137,6 +137,7 @@ def geocode_kernel(
 ) -> None:
     """[4, h, w] line, pixel, time and slant range of the pixels of a map block; arguments as in `geocoding.geocode`."""
     step, _, node_col0 = frame
+    inverse = 1.0 / step
     ground = np.empty((surface.shape[1], 3))
     up = np.empty((surface.shape[1], 3))
     seed = np.empty((surface.shape[1], 1))
@@ -150,7 +151,7 @@ def geocode_kernel(
             if k == step:
                 j, k = j + 1, 0
             h = height[r, c]
-            w = k / step
+            w = k * inverse
             k += 1
             t = seed[j, 0] + w * (seed[j + 1, 0] - seed[j, 0])
             if np.isnan(h) or np.isnan(t):

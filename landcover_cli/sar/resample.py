@@ -88,9 +88,8 @@ def _bilinear(
 @numba.njit(nogil=True, cache=True)
 def fill_heights(
     values: FloatArray,
-    lattice: FloatArray,
     corner: tuple[int, int],
-    xy: FloatArray,
+    index: FloatArray,
     frame: tuple[int, int, int],
     origin: tuple[int, int],
     out: FloatArray,
@@ -102,30 +101,28 @@ def fill_heights(
 
     Args:
         values: [ny, nx] heights of a window of the DEM, NaN for none.
-        lattice: [4] left edge, upper edge, column and row spacing (both positive) of the DEM's whole lattice.
-        corner: Row and column of the window's first pixel on that lattice.
-        xy: [my, mx, 2] DEM coordinates of the map grid's nodes.
+        corner: Row and column of the window's first pixel on the DEM's whole lattice.
+        index: [my, mx, 2] row and column of the map grid's nodes on that lattice, whole numbers being pixel centres.
         frame: `GroundNodes.frame` of the nodes.
         origin: Row and column of the block on the map lattice.
         out: [h, w] heights, filled in place where NaN.
     """
     step, _, node_col0 = frame
-    line = np.empty((xy.shape[1], 2))
+    inverse = 1.0 / step
+    line = np.empty((index.shape[1], 2))
     for r in range(out.shape[0]):
-        node_row(xy, frame, origin[0] + r, line)
+        node_row(index, frame, origin[0] + r, line)
         j = origin[1] // step - node_col0
         k = origin[1] - (j + node_col0) * step
         for c in range(out.shape[1]):
             if k == step:
                 j, k = j + 1, 0
-            weight = k / step
+            weight = k * inverse
             k += 1
             if not np.isnan(out[r, c]):
                 continue
-            x = line[j, 0] + weight * (line[j + 1, 0] - line[j, 0])
-            y = line[j, 1] + weight * (line[j + 1, 1] - line[j, 1])
-            col = (x - lattice[0]) / lattice[2] - 0.5
-            row = (lattice[1] - y) / lattice[3] - 0.5
+            row = line[j, 0] + weight * (line[j + 1, 0] - line[j, 0])
+            col = line[j, 1] + weight * (line[j + 1, 1] - line[j, 1])
             if np.isfinite(col) and np.isfinite(row):
                 out[r, c] = _height_at(values, row, col, corner)
 
