@@ -109,7 +109,7 @@ def _resolve_place(config: PipelineConfig, base: Path) -> tuple[ProductGrid, tup
     found: dict[str, tuple[Aoi, dict[str, str], str]] = {}
     for name, section in config.all_regions().items():
         values = {"region": name, **config.vars, **section.vars}
-        stub = Region(name, section.role, "", None, (), (), (), values)  # type: ignore[arg-type]
+        stub = Region(name, section.role, "", None, (), (), (), values)
         path = context.path(section.aoi, stub)
         found[name] = (read_aoi(path), values, str(path))
     crs = config.grid.crs

@@ -35,7 +35,7 @@ def demo(
     """Simulate a region, write its scenes as real products, and map it with the real chain."""
     from landcover_cli.cli.progress import reporter
     from landcover_cli.cli.run import load_plan
-    from landcover_cli.demo import generate
+    from landcover_cli.demo.generate import generate
     from landcover_cli.pipeline import run as run_plan
 
     if size not in ("standard", "tiny"):
