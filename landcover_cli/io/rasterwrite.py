@@ -52,6 +52,26 @@ def create_geotiff(
     Raises:
         StorageError: The target cannot be written.
     """
+    profile = _profile(bounds_m, gsd_m, crs, count, dtype, nodata, interleave)
+    try:
+        with rasterio.open(path, "w", **profile) as dataset:
+            for index, text in enumerate(descriptions, start=1):
+                dataset.set_band_description(index, text)
+            if tags:
+                dataset.update_tags(**tags)
+            yield dataset
+    except OSError as error:
+        if is_storage_error(error):
+            raise storage_error(path, error) from error
+        raise
+    except RasterioError as error:
+        text = str(error.__cause__ or error)
+        raise StorageError(f"cannot write {path}: {text}", remedy="check free space and permissions") from error
+
+
+def _profile(
+    bounds_m: Bounds, gsd_m: float, crs: str, count: int, dtype: str, nodata: float | None, interleave: str
+) -> dict[str, Any]:
     left, bottom, right, top = bounds_m
     height, width = round((top - bottom) / gsd_m), round((right - left) / gsd_m)
     profile: dict[str, Any] = {
@@ -74,17 +94,4 @@ def create_geotiff(
         # A small raster in one block: padding it to 512 × 512 would cost more than its pixels.
         edge = [max(16, -(-size // 16) * 16) for size in (height, width)]
         profile |= {"tiled": True, "blockysize": edge[0], "blockxsize": edge[1]}
-    try:
-        with rasterio.open(path, "w", **profile) as dataset:
-            for index, text in enumerate(descriptions, start=1):
-                dataset.set_band_description(index, text)
-            if tags:
-                dataset.update_tags(**tags)
-            yield dataset
-    except OSError as error:
-        if is_storage_error(error):
-            raise storage_error(path, error) from error
-        raise
-    except RasterioError as error:
-        text = str(error.__cause__ or error)
-        raise StorageError(f"cannot write {path}: {text}", remedy="check free space and permissions") from error
+    return profile
