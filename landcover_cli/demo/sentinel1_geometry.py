@@ -102,6 +102,12 @@ class Geometry:
         """Zero-Doppler time of the last line, seconds since the ascending node."""
         return self.first_line_s + (self.shape_yx[0] - 1) * LINE_INTERVAL_S
 
+    @property
+    def bounds_lonlat(self) -> tuple[float, float, float, float]:
+        """(west, south, east, north) of the image: what a terrain model must cover to process all of it."""
+        lon, lat = ([getattr(tie, name) for tie in self.ties] for name in ("lon_deg", "lat_deg"))
+        return min(lon), min(lat), max(lon), max(lat)
+
     def line_s(self, line: FloatArray | float) -> FloatArray:
         """Zero-Doppler time of lines, seconds since the ascending node."""
         return np.asarray(self.first_line_s + np.asarray(line, np.float64) * LINE_INTERVAL_S)

@@ -46,8 +46,9 @@ def hills(east: np.ndarray, north: np.ndarray) -> np.ndarray:
 
 
 def ridge(east: np.ndarray, north: np.ndarray) -> np.ndarray:
-    """Slopes of 52°, steeper than the look direction."""
-    return 500.0 + np.maximum(300.0 - 1.28 * np.abs(east - MIDDLE[0]), 0.0) + 0.0 * north
+    """A slope of 52° towards the west, steeper than the look direction, and one of 76° towards the east."""
+    east = east - MIDDLE[0]
+    return 500.0 + np.maximum(300.0 - np.where(east < 0, -1.28, 4.0) * east, 0.0) + 0.0 * north
 
 
 def open_model(path: Path) -> tuple[S1Product, RadarModel]:
@@ -105,6 +106,7 @@ def test_the_product_opens_and_says_what_was_asked(flat_geometry: Geometry, tmp_
     assert product.declared == product.channels
     lon, lat = np.array(meta.footprint_lonlat).T
     assert lon.min() < 12.91 < 12.93 < lon.max() and lat.min() < 48.54 < 48.55 < lat.max()
+    assert flat_geometry.bounds_lonlat == pytest.approx((lon.min(), lat.min(), lon.max(), lat.max()), abs=1e-5)
     for polarisation in product.polarisations:
         channel = product.channel(polarisation)
         annotation = channel.annotation
