@@ -17,6 +17,7 @@ import numpy as np
 import pyproj
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -461,17 +462,29 @@ def _paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> 
         part = Window(c0 - col, r0 - row, c1 - c0, r1 - r0)
         try:
             with rasterio.open(tile.path) as source:
-                data = source.read(1, window=part, masked=True)
+                values = _read_heights(source, part)
         except RasterioError as error:
             name = Path(tile.path).name
             raise InputError(f"DEM {name} cannot be read: {error}", remedy="fetch the tile again") from error
-        values = data.astype(np.float64).filled(np.nan)
-        hole = np.isnan(values)
-        if hole.any() and not math.isnan(void):
-            values[hole & _inside_cover(tile, part)] = void
+        if not math.isnan(void):
+            hole = np.isnan(values)
+            if hole.any():
+                values[hole & _inside_cover(tile, part)] = void
         target = out[r0:r1, c0:c1]
         np.copyto(target, values, where=~np.isnan(values))
     return out
+
+
+def _read_heights(source: Any, part: Window) -> FloatArray:
+    """Float64 heights of a window, NaN for nodata; GDAL's mask is only asked for where a file has more than a value."""
+    flags = source.mask_flag_enums[0]
+    if MaskFlags.all_valid in flags or flags == [MaskFlags.nodata]:
+        raw = source.read(1, window=part)
+        values = raw.astype(np.float64)
+        if source.nodata is not None and not math.isnan(source.nodata):
+            values[raw == source.nodata] = np.nan
+        return values
+    return np.asarray(source.read(1, window=part, masked=True).astype(np.float64).filled(np.nan))
 
 
 def _inside_cover(tile: DemTile, part: Window) -> NDArray[np.bool_]:
