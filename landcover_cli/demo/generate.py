@@ -24,7 +24,7 @@ from landcover_cli.io.atomic import atomic_folder
 T = TypeVar("T")
 
 # Raised whenever the same seed gives another region, so that an old demo is not taken for a new one.
-VERSION = 1
+VERSION = 2
 _MARKER = "demo.json"
 _VIEW_DEG = {22: (5.6, 104.0), 122: (9.4, 286.0)}
 # Days on which ESA's processing changed (its list of processing baselines); older products keep theirs.
@@ -43,6 +43,7 @@ class DemoPaths:
         legend: Legend file.
         labels: Label polygons (GeoPackage).
         truth: Class codes of every pixel (GeoTIFF).
+        reference: The same in the unlabelled eastern half alone.
         dem: Elevation (GeoTIFF).
         s2: Sentinel-2 SAFE folders, by date.
         s1: Sentinel-1 gamma0 GeoTIFFs, by date.
@@ -55,6 +56,7 @@ class DemoPaths:
     legend: Path
     labels: Path
     truth: Path
+    reference: Path
     dem: Path
     s2: tuple[Path, ...]
     s1: tuple[Path, ...]
@@ -94,6 +96,7 @@ def generate(
         say("writing elevation, truth, labels and texts")
         write_dem(scratch / "dem" / "dem.tif", place, simulation.terrain)
         write_truth(scratch / "truth.tif", simulation.landscape.truth_yx)
+        write_truth(scratch / "reference.tif", simulation.landscape.truth_yx, east_only=True)
         write_region(scratch / "region.geojson", place)
         write_labels(scratch / "labels.gpkg", simulation.landscape, labelled_units(simulation.landscape, seed))
         write_legend(scratch / "legend.yaml", seed)
@@ -130,11 +133,12 @@ def _paths(root: Path) -> DemoPaths:
         legend=root / "legend.yaml",
         labels=root / "labels.gpkg",
         truth=root / "truth.tif",
+        reference=root / "reference.tif",
         dem=root / "dem" / "dem.tif",
         s2=tuple(sorted((root / "s2").glob("*.SAFE"), key=lambda path: path.name[11:26])),
         s1=tuple(sorted((root / "s1").glob("*.tif"))),
     )
-    single = (paths.pipeline, paths.region, paths.legend, paths.labels, paths.truth, paths.dem)
+    single = (paths.pipeline, paths.region, paths.legend, paths.labels, paths.truth, paths.reference, paths.dem)
     lost = [path for path in single if not path.is_file()]
     if lost or not paths.s1 or not paths.s2:
         name = lost[0].name if lost else "s1/ or s2/"

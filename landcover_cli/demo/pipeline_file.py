@@ -60,9 +60,9 @@ train:
   epochs: {epochs}
   batch: {batch}
 
-# The truth of the simulation, which no real project has; ground of training patches is left out.
+# The truth of the simulation in the eastern half, where nothing was labelled; no real project has such a reference.
 assess:
-  source: truth.tif
+  source: reference.tif
 
 report:
   title: Demo region

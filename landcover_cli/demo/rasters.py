@@ -52,9 +52,11 @@ def write_gamma0(
     return path
 
 
-def write_truth(path: Path, truth_yx: NDArray[np.uint8]) -> None:
-    """Write the class codes of every pixel, 0 where there is none (nowhere, in the demo)."""
+def write_truth(path: Path, truth_yx: NDArray[np.uint8], *, east_only: bool = False) -> None:
+    """Write the class codes of every pixel, 0 where there is none: nowhere, or in the western half (`east_only`)."""
     codes = np.array([entry.code for entry in CLASSES], np.uint8)[truth_yx]
+    if east_only:
+        codes[:, : codes.shape[1] // 2] = 0
     transform = Affine(PIXEL_M, 0, LEFT_M, 0, -PIXEL_M, TOP_M)
     _write(path, codes[None], f"EPSG:{EPSG}", transform, 0, {}, ("class_code",))
 

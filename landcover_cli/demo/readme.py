@@ -28,6 +28,7 @@ nothing else.
 | `labels.gpkg` | {n_labels} polygons with `class_code` and `class_name`: half of the western parcels, no eastern |
 | `legend.yaml` | the classes |
 | `truth.tif` | class code of every 10 m pixel: the class with the largest share |
+| `reference.tif` | the same in the eastern half alone, where nothing is labelled: the assessment's reference |
 
 ## Classes
 
