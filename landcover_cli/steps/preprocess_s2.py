@@ -179,10 +179,12 @@ def footprint_on(scene: Scene, crs: str) -> BaseGeometry:
 
 
 def touches(planned: PlannedScene, ctx: PlanContext, tile: Tile) -> bool:
-    """Whether a scene's footprint shares ground with a tile."""
+    """Whether a scene's footprint shares ground with a tile: a pixel at least, because footprints are rounded."""
     import shapely
 
-    return bool(planned.ground.intersects(shapely.box(*ctx.grid.tile_bounds_m(tile))))
+    left, bottom, right, top = ctx.grid.tile_bounds_m(tile)
+    pixel = ctx.grid.resolution_m
+    return bool(planned.ground.intersects(shapely.box(left + pixel, bottom + pixel, right - pixel, top - pixel)))
 
 
 def _params(ctx: PlanContext, region: Region, name: str, source: Sentinel2Source) -> dict[str, Any]:
