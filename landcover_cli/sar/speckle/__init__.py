@@ -4,7 +4,14 @@ Use: `create("lee", window_px=7)`, then `prepare(SceneReducer…result())` where
 `filter_image` in memory, or `apply` on blocks cut with a halo.
 """
 
-from landcover_cli.sar.speckle._base import SceneStatistics, SpeckleFilter, create, filter_image, haloed
+from landcover_cli.sar.speckle._base import (
+    SceneStatistics,
+    SpeckleFilter,
+    WindowFilter,
+    create,
+    filter_image,
+    haloed,
+)
 from landcover_cli.sar.speckle._scene import SceneReducer
 
-__all__ = ["SceneReducer", "SceneStatistics", "SpeckleFilter", "create", "filter_image", "haloed"]
+__all__ = ["SceneReducer", "SceneStatistics", "SpeckleFilter", "WindowFilter", "create", "filter_image", "haloed"]
