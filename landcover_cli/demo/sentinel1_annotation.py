@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def _utc(when: datetime) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S.%f}"
 
 
-def _list(name: str, values: Sequence[object] | NDArray, form: str) -> str:
+def _list(name: str, values: Sequence[object] | NDArray[Any], form: str) -> str:
     return f'<{name} count="{len(values)}">{" ".join(format(v, form) for v in values)}</{name}>'
 
 
@@ -225,7 +226,7 @@ def conversion(geometry: Geometry, time_s: float) -> tuple[FloatArray, FloatArra
     near = geometry.ranges.near_range_m
     fits = (np.polynomial.Chebyshev.fit(x, y, _DEGREE) for x, y in ((slant - near, ground), (ground, slant)))
     to_ground, to_slant = (f.convert(kind=np.polynomial.Polynomial).coef for f in fits)
-    return to_ground, to_slant
+    return np.asarray(to_ground, np.float64), np.asarray(to_slant, np.float64)
 
 
 def _conversions(product: Product) -> str:
@@ -339,11 +340,11 @@ def manifest_xml(product: Product, sums: Mapping[str, tuple[int, str]]) -> bytes
         sums: Size and MD5 of every other file, by its path in the folder.
     """
     spaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in _SPACES.items())
-    sections = [_processing(product), _platform(product), _orbit_reference(product), _information(product)]
+    sections = [_processing(product), _platform(product), _orbit_reference(product)]
     wrapped = "\n".join(
         f'<metadataObject ID="{name}" classification="{kind}" category="{category}"><metadataWrap mimeType="text/xml" '
         f'vocabularyName="SAFE"><xmlData>{content}</xmlData></metadataWrap></metadataObject>'
-        for name, kind, category, content in [*sections[:3], *_general_sections(product, sections[3])]
+        for name, kind, category, content in [*sections, *_general_sections(product, _information(product))]
     )
     objects = "\n".join(_data_object(path, *sums[path]) for path in sorted(sums))
     return (

@@ -193,8 +193,8 @@ def make_geometry(
     orbit = track(relative_orbit)
     left, _bottom, _right, top = grid.bounds_m
     middle = _pass_time(orbit, grid)
-    east = left + (np.arange(grid.cols) + 0.5) * grid.pixel_m
-    north = top - (np.arange(grid.rows) + 0.5) * grid.pixel_m
+    east: FloatArray = left + (np.arange(grid.cols, dtype=np.float64) + 0.5) * grid.pixel_m
+    north: FloatArray = top - (np.arange(grid.rows, dtype=np.float64) + 0.5) * grid.pixel_m
     position, up, height = surface(grid, heights, east, north)
     local = LocalOrbit(orbit, middle, 4.0)
     seen = local.see(position)
@@ -250,7 +250,7 @@ def _pass_time(orbit: Track, grid: MapGrid) -> float:
 
 def _columns(ranges: RangeScale, time_s: float, pixels: int, height_m: float) -> tuple[FloatArray, FloatArray]:
     """Slant-plane area of a pixel (footprint speed × line interval × slant spacing) and incidence, per column."""
-    ground = np.arange(pixels) * PIXEL_SPACING_M
+    ground: FloatArray = np.arange(pixels, dtype=np.float64) * PIXEL_SPACING_M
     slant = ranges.slant_m(time_s, ground)
     time = np.full(pixels, time_s)
     slope = 1.0 / ranges.spline.ev(time, slant, dy=1)

@@ -97,7 +97,7 @@ class LocalOrbit:
 
     def _at(self, u: FloatArray, order: int) -> FloatArray:
         power = np.polynomial.polynomial.polyder(self.power, order) if order else self.power
-        out = np.zeros((*u.shape, 3)) + power[-1]
+        out: FloatArray = np.zeros((*u.shape, 3)) + power[-1]
         for row in power[-2::-1]:
             out *= u[..., None]
             out += row
@@ -127,7 +127,8 @@ def ecef(lon_deg: FloatArray, lat_deg: FloatArray, height_m: FloatArray) -> tupl
 
 def geodetic(position_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Longitude, latitude and height above the ellipsoid of Earth-centred positions [..., 3]."""
-    lon, lat, height = Transformer.from_crs(4978, 4979, always_xy=True).transform(*np.moveaxis(position_m, -1, 0))
+    x, y, z = np.moveaxis(position_m, -1, 0)
+    lon, lat, height = Transformer.from_crs(4978, 4979, always_xy=True).transform(x, y, z)
     return np.asarray(lon), np.asarray(lat), np.asarray(height)
 
 

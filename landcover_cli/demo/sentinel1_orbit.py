@@ -53,7 +53,7 @@ def _mean_radius_m() -> float:
     rate = _LATITUDE_RATE + _PRECESSION * math.cos(_INCLINATION_RAD)
     kepler = (_GM / rate**2) ** (1.0 / 3.0)
     flat = 0.5 * _J2 * (_EARTH_RADIUS_M / kepler) ** 2 * (1.0 - 1.5 * math.sin(_INCLINATION_RAD) ** 2)
-    return kepler * (1.0 + flat)
+    return float(kepler * (1.0 + flat))
 
 
 _RADIUS_M = _mean_radius_m()

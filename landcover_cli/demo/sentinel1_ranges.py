@@ -50,7 +50,8 @@ def range_scale(orbit: Track, seen: Seen, margin_px: int) -> tuple[RangeScale, i
     first, last = float(seen.slant_m.min()), float(seen.slant_m.max())
     slant = np.arange(first - 20_000.0, last + 20_000.0, 200.0)
     time = np.linspace(float(seen.time_s.min()) - 2.0, float(seen.time_s.max()) + 2.0, 9)
-    points = ground_point(orbit, *np.meshgrid(time, slant, indexing="ij"), 0.0)
+    time_ij, slant_ij = np.meshgrid(time, slant, indexing="ij")
+    points = ground_point(orbit, time_ij, slant_ij, 0.0)
     # Chords of some 300 m are shorter than their arcs by 3e-8 m.
     steps = np.linalg.norm(np.diff(points, axis=1), axis=-1)
     ground = np.concatenate([np.zeros((len(time), 1)), np.cumsum(steps, axis=1)], axis=1)

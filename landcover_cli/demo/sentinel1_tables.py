@@ -81,7 +81,7 @@ class Noise:
         low = np.clip(np.searchsorted(self.line, lines, side="right") - 1, 0, max(last - 1, 0))
         high = np.minimum(low + 1, last)
         share = (lines - self.line[low]) / np.maximum(self.line[high] - self.line[low], 1)
-        out = rows[low] * (1.0 - share)[:, None] + rows[high] * share[:, None]
+        out: FloatArray = rows[low] * (1.0 - share)[:, None] + rows[high] * share[:, None]
         for block in self.blocks:
             factor = np.interp(lines, block.line, block.factor)
             out[:, block.first_pixel : block.last_pixel + 1] *= factor[:, None]
@@ -138,7 +138,7 @@ def noise(geometry: Geometry, polarisation: str, table: Calibration) -> Noise:
     blocks = []
     for k, first, last in sub_swaths(geometry):
         nodes = _nodes(lines, _AZIMUTH_NODE_LINES)
-        phase = (geometry.line_s(nodes) / _BURST_S + k / 3.0) % 1.0
+        phase = (geometry.line_s(nodes.astype(np.float64)) / _BURST_S + k / 3.0) % 1.0
         factor = 0.95 + 0.25 * (2.0 * phase - 1.0) ** 2
         blocks.append(AzimuthBlock(k, first, last, nodes, _printed(factor)))
     return Noise(line, pixel, _printed(drift[:, None] * (nesz * table.sigma0**2)), tuple(blocks))
