@@ -34,7 +34,7 @@ def _section(name: str, section: dict[str, Any]) -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def _type(value: dict[str, Any]) -> str:
+def _type(value: dict[str, Any]) -> str:  # noqa: PLR0911  one line per form a JSON schema has
     if "$ref" in value:
         name = value["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"

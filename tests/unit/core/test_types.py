@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ def test_periods_cover_every_day_once(start: date, days: int, step: str) -> None
     periods = split_periods(start, end, step)
     assert periods[0].start == start
     assert periods[-1].end == end
-    assert all(a.end == b.start for a, b in zip(periods, periods[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(periods))
     assert len({p.label for p in periods}) == len(periods)
 
 
