@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from landcover_cli.errors import InputError
 from landcover_cli.io.safe_s1 import open_measurement
 from landcover_cli.sar.border import (
+    SIDES,
     BorderMask,
     Side,
     edge_windows,
@@ -86,7 +87,8 @@ class SliceStack:
 
     Attributes:
         slices: Sources from first to last.
-        first_lines: Line of the assembled image at which each begins; where two overlap, the later one holds.
+        first_lines: Line of the assembled image at which each begins; where two overlap, the later one holds, and the
+            earlier one where that is nodata.
         shape_yx: Lines and pixels of the assembled image.
     """
 
@@ -102,12 +104,17 @@ class SliceStack:
             right = min(first_pixel + pixels, source.shape_yx[1])
             if top < bottom and first_pixel < right:
                 part = source.read(top - start, first_pixel, bottom - top, right - first_pixel)
-                out[top - first_line : bottom - first_line, : right - first_pixel] = part
+                target = out[top - first_line : bottom - first_line, : right - first_pixel]
+                np.copyto(target, part, where=~np.isnan(part))
         return out
 
 
 def grd_sources(
-    channels: Sequence[S1Channel], *, backscatter: Backscatter = "beta0", denoise: Denoise = "auto"
+    channels: Sequence[S1Channel],
+    *,
+    backscatter: Backscatter = "beta0",
+    denoise: Denoise = "auto",
+    border_sides: Sequence[Side] = SIDES,
 ) -> dict[str, GrdSource]:
     """Sources of the polarisations of a GRD.
 
@@ -115,6 +122,7 @@ def grd_sources(
         channels: Channels of one product, with measurements.
         backscatter: What to calibrate to; terrain flattening starts from "beta0".
         denoise: See `landcover_cli.sar.noise.noise_state`.
+        border_sides: Edges on which border noise is sought; a slice leaves out its joints.
 
     Returns:
         {polarisation: source}; all share the border mask of the co-polar band.
@@ -122,18 +130,19 @@ def grd_sources(
     Raises:
         InputError: A measurement is missing or damaged, or noise vectors are.
     """
-    border = border_mask(channels)
+    border = border_mask(channels, border_sides)
     return {
         c.annotation.polarisation: GrdSource(c, prepare_radiometry(c, backscatter=backscatter, denoise=denoise), border)
         for c in channels
     }
 
 
-def border_mask(channels: Sequence[S1Channel]) -> BorderMask | None:
+def border_mask(channels: Sequence[S1Channel], sides: Sequence[Side] = SIDES) -> BorderMask | None:
     """Border noise of a product, from its co-polar band; None where the processor left none.
 
     Args:
         channels: Channels of one product.
+        sides: Edges on which it is sought.
 
     Raises:
         InputError: No channel, or the co-polar measurement is damaged.
@@ -150,6 +159,8 @@ def border_mask(channels: Sequence[S1Channel]) -> BorderMask | None:
     masks: dict[Side, NDArray[np.bool_]] = {}
     with open_measurement(co_polar) as measurement:
         for side, (line, pixel, shape) in edge_windows(co_polar.annotation.image.shape_yx).items():
+            if side not in sides:
+                continue
             dn = measurement.read(line, pixel, *shape)
             noise = None if model is None else noise_power(model, line, pixel, shape)
             masks[side] = mask_strip(dn, noise, side, scale=scale)

@@ -1,1 +1,1 @@
-
+"""Sentinel-1 as pure functions: radiometry, geometry, speckle, polarimetry."""

@@ -59,7 +59,8 @@ class OrbitInterpolator:
             Position in metres, velocity in m/s and acceleration in m/s², each [..., 3], Earth-fixed frame.
         """
         time = np.asarray(time_s, dtype=np.float64)
-        out = _states(np.ascontiguousarray(time.ravel()), self.breaks_s, self.center_s, self.scale_s, self.coefficients_m)
+        flat_s = np.ascontiguousarray(time.ravel())
+        out = _states(flat_s, self.breaks_s, self.center_s, self.scale_s, self.coefficients_m)
         shape = (*time.shape, 3)
         return out[:, 0:3].reshape(shape), out[:, 3:6].reshape(shape), out[:, 6:9].reshape(shape)
 
