@@ -69,7 +69,7 @@ report:
 """
 
 _TRAINING = {
-    "standard": {"patch_px": 32, "stride_px": 16, "block_px": 32, "epochs": 30, "batch": 8},
+    "standard": {"patch_px": 32, "stride_px": 32, "block_px": 32, "epochs": 30, "batch": 4},
     "tiny": {"patch_px": 16, "stride_px": 16, "block_px": 16, "epochs": 2, "batch": 4},
 }
 
