@@ -103,6 +103,9 @@ def run(plan: Plan, runtime: RuntimeConfig, reporter: Reporter) -> RunSummary:
         PartialFailureError: Units failed and the rest is published (`on_error: continue`).
     """
     summary = RunSummary()
+    for planned in plan.units.values():
+        if not plan.store.is_done(planned):
+            load_step(planned.unit.step).check(planned.unit)
     with workspace_lock(plan.workspace):
         plan.store.clear_scratch()
         pending = {ref for ref, planned in plan.units.items() if not plan.store.is_done(planned)}

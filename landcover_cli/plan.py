@@ -82,6 +82,7 @@ def make_plan(config: PipelineConfig, base: Path, workspace: Path | None = None,
         ConfigError: The pipeline file contradicts itself.
         InputError: An input is missing or invalid.
     """
+    _check_names(config)
     root = (workspace or base / config.workspace).resolve()
     grid, regions = _resolve_place(config, base)
     context = PlanContext(config, base, grid, regions)
@@ -100,6 +101,31 @@ def make_plan(config: PipelineConfig, base: Path, workspace: Path | None = None,
     if root.exists():
         digests.save()
     return Plan(config, root, grid, regions, planned)
+
+
+def _check_names(config: PipelineConfig) -> None:
+    """Refuse what no plug-in answers to now: the steps would say it only when it is their turn, hours later."""
+    for name, source in config.sources.items():
+        if source.type == "static":
+            continue
+        for kind in ("mask", "composite"):
+            registry.require(kind, getattr(source, kind))
+        if source.mask_options:
+            registry.load("mask", source.mask).options(source.mask_options)
+        sensor = registry.load("sensor", "sentinel2" if source.type == "sentinel2_l2a" else source.sensor)
+        unknown = [band for band in source.bands if band not in sensor.band_names()]
+        if unknown:
+            raise ConfigError(
+                f"sources.{name}.bands: sensor {sensor.name!r} has no band {unknown[0]!r}",
+                remedy=f"its bands: {', '.join(sensor.band_names())}",
+            )
+    registry.require("model", config.train.model)
+    registry.require("objective", config.train.objective)
+    strange = sorted(set(config.train.inputs) - set(config.sources))
+    if strange:
+        raise ConfigError(
+            f"train.inputs: there is no source {strange[0]!r}", remedy=f"choose from {', '.join(config.sources)}"
+        )
 
 
 def _resolve_place(config: PipelineConfig, base: Path) -> tuple[ProductGrid, tuple[Region, ...]]:

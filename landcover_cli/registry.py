@@ -52,8 +52,8 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(_sources(kind)))
 
 
-def load(kind: str, name: str) -> Any:
-    """The plug-in object: the fixed attribute of the plug-in's module.
+def require(kind: str, name: str) -> None:
+    """Refuse a name that no plug-in has; imports nothing, so a plan can afford it.
 
     Raises:
         ConfigError: No plug-in of that name (with the nearest names).
@@ -66,7 +66,16 @@ def load(kind: str, name: str) -> Any:
             f"unknown {kind} {name!r}",
             remedy=f"{hint}available: {', '.join(sorted(sources)) or 'none'} (see `lc plugins`)",
         )
-    target = sources[name]
+
+
+def load(kind: str, name: str) -> Any:
+    """The plug-in object: the fixed attribute of the plug-in's module.
+
+    Raises:
+        ConfigError: No plug-in of that name (with the nearest names).
+    """
+    require(kind, name)
+    target = _sources(kind)[name]
     if kind == "model":
         check_models_package()
     if isinstance(target, importlib.metadata.EntryPoint):

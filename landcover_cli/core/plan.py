@@ -103,6 +103,7 @@ class Step:
         run: Carries out one unit: reads ``Inputs``, writes into the given empty folder, nothing else. Raises LcError
             for bad input. Must give the same bytes whatever the RunContext says.
         parallel: False for a step whose units use all cores by themselves (training).
+        check: Refuses parameters of a unit that is to run, before any unit of any step runs; may import what is heavy.
         publish: Folder below ``products/`` where a finished unit's files appear, or None (kept in the store only).
     """
 
@@ -112,4 +113,5 @@ class Step:
     plan: Callable[[PlanContext], list[Unit]]
     run: Callable[[Unit, Inputs, Path, RunContext], None]
     parallel: bool = True
+    check: Callable[[Unit], None] = lambda unit: None
     publish: Callable[[Unit], str | None] = lambda unit: None

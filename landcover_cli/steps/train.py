@@ -16,6 +16,15 @@ def plan(ctx: PlanContext) -> list[Unit]:
     return [Unit("train", "model", params, {}, {"patches": UnitRef("patches", "all")})]
 
 
+def check(unit: Unit) -> None:
+    """Refuse options that the network does not have before hours go into its patches."""
+    from landcover_cli.learn.modelfolder import resolve_options
+
+    section = unit.params["train"]
+    if section["options"]:
+        resolve_options(section["model"], section["options"])
+
+
 def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     """Write the model folder."""
     from landcover_cli.config.learning import TrainConfig
@@ -29,4 +38,4 @@ def publish(unit: Unit) -> str | None:
     return "model"
 
 
-STEP = Step(name="train", title="Training", version=1, plan=plan, run=run, parallel=False, publish=publish)
+STEP = Step(name="train", title="Training", version=1, plan=plan, run=run, parallel=False, check=check, publish=publish)
