@@ -12,7 +12,7 @@ from landcover_cli.core.plan import PlanContext, Region, Step
 from landcover_cli.core.types import Period
 from landcover_cli.core.unit import Inputs, RunContext, Unit
 from landcover_cli.errors import ConfigError, InputError
-from landcover_cli.steps.preprocess_s2 import absent, area_of, expand, scenes_of, touches
+from landcover_cli.steps.preprocess_s2 import absent, area_of, expand, scenes_of, touches, unmatched
 
 if TYPE_CHECKING:
     from landcover_cli.config.sources import Sentinel2Source, SourceConfig, StackSource, StaticSource
@@ -114,7 +114,7 @@ def _scan(ctx: PlanContext, region: Region, name: str, source: StackSource) -> S
 
     paths = expand(ctx, region, name, source.files)
     if not paths:
-        absent(region, name, source.optional, "no file matches")
+        absent(region, name, source.optional, unmatched(source.files))
         return None
     settings = stack_settings(name, source.model_dump(mode="json"))
     key = ("stack", name, tuple(paths))
@@ -140,7 +140,7 @@ def _plan_static(ctx: PlanContext, region: Region, name: str, source: StaticSour
     area = Lattice(ctx.grid.crs, gsd_m, area_of(ctx, region))
     grounds = static_covers(paths, area, settings)
     if not grounds:
-        absent(region, name, source.optional, f"{len(paths)} files known")
+        absent(region, name, source.optional, f"{len(paths)} files known" if paths else unmatched(source.files))
         return []
     params = source.model_dump(mode="json", exclude={"files", "optional"})
     units = []

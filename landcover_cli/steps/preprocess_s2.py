@@ -6,6 +6,7 @@ import glob
 import logging
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,8 @@ def _find(ctx: PlanContext, region: Region, name: str, source: Sentinel2Source) 
     if cloudy:
         _log.info("%s/%s: %d scenes left out above %g %% cloud", region.name, name, cloudy, source.max_cloud_percent)
     if not found:
-        absent(region, name, source.optional, f"{len(candidates)} scenes known, {cloudy} too cloudy")
+        detail = f"{len(candidates)} scenes known, {cloudy} too cloudy"
+        absent(region, name, source.optional, detail if candidates else unmatched(source.scenes))
     return tuple(sorted(found.values(), key=lambda item: (item.scene.datetime, item.scene.id)))
 
 
@@ -104,7 +106,8 @@ def absent(region: Region, name: str, optional: bool, detail: str) -> None:
     Raises:
         InputError: Names source, AOI and period.
     """
-    span = f"{region.periods[0].start} to {region.periods[-1].end}" if region.periods else "any time"
+    periods = region.periods
+    span = f"{periods[0].start} to {periods[-1].end - timedelta(days=1)}" if periods else "any time"
     text = f"source {name!r} has no observation over {region.aoi_file} from {span} ({detail})"
     if not optional:
         raise InputError(text, remedy="check the source's files and the period, or mark the source `optional: true`")
@@ -142,6 +145,11 @@ def expand(ctx: PlanContext, region: Region, name: str, patterns: tuple[str, ...
             _log.warning("source %r: nothing matches %s", name, text)
         found.update(Path(os.path.normpath(match)) for match in matches)
     return sorted(found)
+
+
+def unmatched(patterns: tuple[str, ...]) -> str:
+    """What to say where a source's globs match nothing."""
+    return f"nothing matches {', '.join(patterns)}" if patterns else "the catalogue holds no scene"
 
 
 def area_of(ctx: PlanContext, region: Region) -> Bounds:
@@ -197,13 +205,14 @@ def _params(ctx: PlanContext, region: Region, name: str, source: Sentinel2Source
 
 
 def _files(planned: PlannedScene, source: Sentinel2Source) -> dict[str, str]:
-    if planned.product is not None:
-        return {"product": str(planned.product)}
     from landcover_cli.io.safe_s2 import require_bands
     from landcover_cli.registry import load
 
     scene = planned.scene
     names = (*source.bands, *load("mask", source.mask).layers)
+    if planned.product is not None:
+        require_bands(scene, names, str(planned.product))
+        return {"product": str(planned.product)}
     require_bands(scene, names, f"STAC item {scene.id}")
     files = {"item": scene.metadata["item"]}
     for band in names:
