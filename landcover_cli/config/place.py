@@ -40,9 +40,14 @@ class PeriodConfig(Section):
         """First day and first day after.
 
         Raises:
-            ConfigError: Not a month or a day.
+            ConfigError: Not a month or a day, or the end lies before the start.
         """
-        return _day(self.start, last=False), _day(self.end, last=True) + timedelta(days=1)
+        first, last = _day(self.start, last=False), _day(self.end, last=True)
+        if last < first:
+            raise ConfigError(
+                f"period: the end {self.end} lies before the start {self.start}", remedy="swap start and end"
+            )
+        return first, last + timedelta(days=1)
 
 
 def _day(text: str, *, last: bool) -> date:
