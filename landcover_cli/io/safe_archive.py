@@ -93,7 +93,7 @@ def parse_xml(data: bytes, name: str) -> ET.Element:
     # A NUL byte betrays UTF-16 or UTF-32, in which a declaration would escape the search.
     if b"\x00" in data or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise InputError(
-            f"{name}: the XML declares a document type or is not UTF-8; no Sentinel-1 file does",
+            f"{name}: the XML declares a document type or is not UTF-8; no Sentinel product does",
             remedy="download the product again",
         )
     try:
