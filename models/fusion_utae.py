@@ -240,13 +240,6 @@ class Model(nn.Module):
         self.head = nn.Conv2d(widths[0], n_classes, 1)
         channels_last_(self)
 
-    @property
-    def halo_px(self) -> int:
-        """Pixels at a patch's rim that lack context: half of the receptive field."""
-        levels = len(self.fuse)
-        # A 3×3 convolution at level l reaches 2^l pixels; two per level, one more in the decoder, interpolation one.
-        return 1 + sum(4 << level for level in range(1, levels)) + 1
-
     def forward(self, inputs: dict[str, Modality]) -> Tensor:
         """Logits ``[B, K, H, W]``; where no input observed anything they say nothing and are to be masked."""
         aligned, (height, width) = align(inputs, self.ports, self.multiple)

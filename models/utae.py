@@ -186,11 +186,6 @@ class Model(nn.Module):
         )
         channels_last_(self)
 
-    @property
-    def halo_px(self) -> int:
-        """Pixels at a patch's rim that lack context, about half of the receptive field of the encoder."""
-        return 4 << len(self.downs)
-
     def forward(self, inputs: dict[str, Modality]) -> Tensor:
         """Logits ``[B, K, H, W]``; not negative, as the published head ends in a ReLU."""
         aligned, (height, width) = align(inputs, self.ports, 1 << len(self.downs))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from landcover_cli.cli import options
-from landcover_cli.errors import ConfigError, UsageError
+from landcover_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from landcover_cli.config.labels import TileConfig
@@ -76,9 +76,8 @@ def _config(
         UsageError: Ratios that are no three numbers.
         ConfigError: A value out of range.
     """
-    from pydantic import ValidationError
-
     from landcover_cli.config.labels import TileConfig
+    from landcover_cli.config.pipeline import parse_section
 
     try:
         shares = [float(part) for part in ratios.split(":")]
@@ -91,8 +90,4 @@ def _config(
         "seed": seed,
         "split": {"method": method, "ratios": shares, "block_px": block, "buffer_px": buffer},
     }
-    try:
-        return TileConfig.model_validate(document)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"lc tile: {problems}", remedy="see `lc tile --help`") from None
+    return parse_section(TileConfig, document, "tile", "lc tile")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landcover_cli.cli import options
-from landcover_cli.errors import ConfigError, UsageError
+from landcover_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from landcover_cli.config.learning import TrainConfig
@@ -82,9 +82,9 @@ def _config(given: dict[str, Any], overrides: list[str]) -> TrainConfig:
         ConfigError: An unknown key or a value out of range.
     """
     import yaml
-    from pydantic import ValidationError
 
     from landcover_cli.config.learning import TrainConfig
+    from landcover_cli.config.pipeline import parse_section
 
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -95,8 +95,4 @@ def _config(given: dict[str, Any], overrides: list[str]) -> TrainConfig:
         for parent in parents:
             where = where.setdefault(parent, {})
         where[leaf] = yaml.safe_load(value)
-    try:
-        return TrainConfig.model_validate(given)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"lc train: {problems}", remedy="see docs/pipeline.md, section `train`") from None
+    return parse_section(TrainConfig, given, "train", "lc train")

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -19,6 +19,7 @@ from landcover_cli.config.sources import SourceConfig
 from landcover_cli.config.strictyaml import load_document
 from landcover_cli.errors import ConfigError
 
+S = TypeVar("S", bound=Section)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -107,17 +108,36 @@ def parse_pipeline(document: dict[str, Any], name: str) -> PipelineConfig:
         raise ConfigError(f"{name}: " + _explain(error), remedy="see `lc config schema` or docs/pipeline.md") from None
 
 
+def parse_section(kind: type[S], document: dict[str, Any], key: str, command: str) -> S:
+    """Check one section that a command was given through its options.
+
+    Args:
+        kind: Class of the section.
+        document: Its values.
+        key: Where it stands in a pipeline file; names the values in messages.
+        command: What the values were given to.
+
+    Raises:
+        ConfigError: As `load_pipeline`.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        remedy = f"see docs/pipeline.md, section `{key}`"
+        raise ConfigError(f"{command}: " + _explain(error, (key,)), remedy=remedy) from None
+
+
 def pipeline_schema() -> str:
     """JSON schema of the pipeline file."""
     return json.dumps(PipelineConfig.model_json_schema(), indent=2, ensure_ascii=False)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, below: tuple[str, ...] = ()) -> str:
     """Every problem on a line of its own, with the key's path and the nearest known key."""
     lines = []
     for item in error.errors():
         # A discriminated union puts its tag into the path; the user never wrote it.
-        path = [str(part) for part in item["loc"]]
+        path = [*below, *(str(part) for part in item["loc"])]
         if len(path) > 2 and path[0] == "sources":
             path.pop(2)
         where = ".".join(path)
