@@ -19,11 +19,23 @@ from landcover_cli.io.digests import FileDigests
 from landcover_cli.io.resultstore import ResultStore, differences
 
 if TYPE_CHECKING:
+    from landcover_cli.config.sources import Sentinel1Source
     from landcover_cli.io.vector import Aoi
 
 log = logging.getLogger("lc")
 
-ORDER = ("preprocess_s2", "composite", "labels", "patches", "train", "predict", "map", "assess", "report")
+ORDER = (
+    "preprocess_s1",
+    "preprocess_s2",
+    "composite",
+    "labels",
+    "patches",
+    "train",
+    "predict",
+    "map",
+    "assess",
+    "report",
+)
 """The order of the steps; steps of other distributions are no part of the chain."""
 
 
@@ -108,6 +120,10 @@ def _check_names(config: PipelineConfig) -> None:
     for name, source in config.sources.items():
         if source.type == "static":
             continue
+        if source.type == "sentinel1_grd":
+            registry.require("composite", source.composite)
+            _check_speckle(name, source)
+            continue
         for kind in ("mask", "composite"):
             registry.require(kind, getattr(source, kind))
         if source.mask_options:
@@ -125,6 +141,18 @@ def _check_names(config: PipelineConfig) -> None:
     if strange:
         raise ConfigError(
             f"train.inputs: there is no source {strange[0]!r}", remedy=f"choose from {', '.join(config.sources)}"
+        )
+
+
+def _check_speckle(name: str, source: Sentinel1Source) -> None:
+    if source.speckle == "none":
+        return
+    from landcover_cli.sar.speckle import create
+
+    if create(source.speckle, **source.speckle_options).axes != "yx":
+        raise ConfigError(
+            f"sources.{name}.speckle: {source.speckle!r} needs a stack of dates, a product is one",
+            remedy="choose a filter of one image, such as refined_lee",
         )
 
 

@@ -14,7 +14,11 @@ from landcover_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from landcover_cli.core.types import Scene
+    from landcover_cli.io.preprocess_s1 import S1Execution
     from landcover_cli.io.preprocess_s2 import S2Settings
+    from landcover_cli.io.s1_output import S1Output
+    from landcover_cli.io.s1_prepare import PreparedS1, S1Settings
+    from landcover_cli.io.safe_s1 import S1Product
 
 log = logging.getLogger("lc")
 
@@ -23,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     group = typer.Typer(no_args_is_help=True, help="Bring scenes to a grid: radiometry, mask, geometry.")
     group.command("s2")(s2)
+    group.command("s1")(s1)
     app.add_typer(group, name="preprocess")
 
 
@@ -131,3 +136,213 @@ def _ground(scene: Scene, band: str) -> tuple[str, tuple[float, float, float, fl
     with gdal_env(), open_raster(scene.assets[band].href) as dataset:
         info = raster_info(dataset)
     return info.crs, info.bounds_m
+
+
+Products = Annotated[
+    list[Path], typer.Argument(help="GRD products: SAFE folders, COG_SAFE folders or zips.", metavar="PRODUCT...")
+]
+Dem = Annotated[str, typer.Option(help="Terrain: a raster, a VRT, a folder of tiles, or flat:H for one height in m.")]
+DemHeight = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|ellipsoidal|egm96|egm2008|FILE",
+        help="What the DEM's heights are counted from; auto: what the file says; FILE: a geoid grid.",
+    ),
+]
+Orbits = Annotated[
+    Path | None, typer.Option(help="Folder of POEORB and RESORB files; default: the annotation's orbit.")
+]
+BackscatterOpt = Annotated[
+    str, typer.Option(help="gamma0_rtc (terrain-flattened), or gamma0, sigma0, beta0 of the ellipsoid.")
+]
+Speckle = Annotated[str, typer.Option(help="Speckle filter (see `lc plugins`), or none.")]
+SpeckleOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of the filter, e.g. looks=4.4.")
+]
+Polarisation = Annotated[
+    list[str] | None, typer.Option(help="VV, VH, HH, HV; several by commas or repeated; default: all.")
+]
+DenoiseOpt = Annotated[str, typer.Option(help="Thermal noise: auto, force or off.")]
+LayersOpt = Annotated[list[str] | None, typer.Option(help="incidence, layover_shadow; the latter also marks the mask.")]
+Aoi = Annotated[Path | None, typer.Option(help="Polygon file; only its bounds are read.")]
+Crs = Annotated[str | None, typer.Option(help="CRS of the grid; default: the UTM zone of the area's centre.")]
+Res = Annotated[float | None, typer.Option(min=0.1, help="Pixel edge in metres; default: the product's spacing.")]
+Assemble = Annotated[
+    bool, typer.Option("--assemble", help="Join the products, consecutive slices of one pass, to one image.")
+]
+Cog = Annotated[bool, typer.Option("--cog/--no-cog", help="Also write COGs, STAC item and quick-look.")]
+ScaleOpt = Annotated[str, typer.Option(help="Of the COGs: linear, db or stretch (8 bits).")]
+Limits = Annotated[
+    str | None, typer.Option(metavar="LOW,HIGH", help="Ends of the stretch in dB; default: 2nd and 98th percentile.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; changes no pixel.")]
+
+
+def s1(
+    products: Products,
+    dem: Dem,
+    out: options.Out,
+    dem_height: DemHeight = "auto",
+    orbits: Orbits = None,
+    backscatter: BackscatterOpt = "gamma0_rtc",
+    speckle: Speckle = "refined_lee",
+    speckle_option: SpeckleOption = None,
+    polarisation: Polarisation = None,
+    denoise: DenoiseOpt = "auto",
+    layers: LayersOpt = None,
+    aoi: Aoi = None,
+    crs: Crs = None,
+    res: Res = None,
+    assemble: Assemble = False,
+    cog: Cog = True,
+    scale: ScaleOpt = "linear",
+    limits: Limits = None,
+    memory: options.Memory = None,
+    workers: Threads = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Sentinel-1 GRD products as analysis-ready backscatter: one folder per product below DIR."""
+    from landcover_cli.io.s1_prepare import S1Settings
+
+    area_crs, area = _s1_area(aoi, crs)
+    settings = S1Settings(
+        dem=dem,
+        dem_height=dem_height,
+        orbits=orbits,
+        backscatter=backscatter,  # type: ignore[arg-type]
+        speckle=speckle,
+        speckle_options=_numbers(speckle_option or []),
+        polarisations=_several(polarisation),
+        denoise=denoise,  # type: ignore[arg-type]
+        layers=_several(layers, upper=False),
+        crs=area_crs,
+        gsd_m=res,
+        area_m=area,
+    )
+    output = _s1_output(scale, limits, cog, workers)
+    records = []
+    for group in _s1_groups(products, assemble):
+        records.append(_s1_one(group, settings, out, output, _execution(memory, workers), dry_run))
+    if as_json:
+        typer.echo(json.dumps(records, ensure_ascii=False))
+        return
+    for record in records:
+        typer.echo(f"{'would write' if dry_run else 'wrote'} {record['observation']}")
+
+
+def _s1_one(
+    group: list[S1Product], settings: S1Settings, out: Path, output: S1Output | None, how: S1Execution, dry_run: bool
+) -> dict[str, Any]:
+    """Check, then write one product (or pass); what is to be said about it."""
+    from dataclasses import replace
+
+    from landcover_cli.cli.progress import reporter
+    from landcover_cli.io.atomic import atomic_folder
+    from landcover_cli.io.preprocess_s1 import preprocess_s1
+    from landcover_cli.io.s1_output import write_deliverables
+    from landcover_cli.io.s1_prepare import prepare_s1
+
+    prepared = prepare_s1(group, settings, how.block_px)
+    about = prepared.about
+    target = out / about.id
+    record = _s1_record(prepared, target)
+    if dry_run:
+        return record
+    log.debug("%s: %d lines × %d pixels are read", about.id, *prepared.reads_px)
+    with reporter() as watch, atomic_folder(target) as scratch:
+        watch.step(about.id, 1, 0)
+        preprocess_s1(prepared, scratch, replace(how, progress=watch.within))
+        if output is not None:
+            record["assets"] = write_deliverables(scratch, prepared.footprint, output)
+    return record
+
+
+def _s1_record(prepared: PreparedS1, target: Path) -> dict[str, Any]:
+    about = prepared.about
+    height, width = about.lattice.shape_yx
+    keys = ("products", "orbit", "ipf", "dem", "denoise", "border_noise", "backscatter", "speckle", "orbit_direction")
+    return {
+        "observation": str(target),
+        "id": about.id,
+        "bands": list(about.bands),
+        "crs": about.crs,
+        "gsd_m": about.gsd_m,
+        "bounds_m": list(about.bounds_m),
+        "shape": [height, width],
+        "reads_px": list(prepared.reads_px),
+        **{key: about.facts[key] for key in keys},
+    }
+
+
+def _s1_groups(paths: list[Path], assemble: bool) -> list[list[S1Product]]:
+    from landcover_cli.io.safe_s1 import open_s1_product
+
+    found = [open_s1_product(path) for path in paths]
+    seen: set[str] = set()
+    for product in found:
+        if product.meta.product_id in seen:
+            raise InputError(f"product {product.meta.product_id} is given twice", remedy="give each product once")
+        seen.add(product.meta.product_id)
+    return [found] if assemble else [[product] for product in found]
+
+
+def _s1_area(aoi: Path | None, crs: str | None) -> tuple[str | None, tuple[float, float, float, float] | None]:
+    """CRS and bounds of an AOI; without --crs the UTM zone of its centre."""
+    if aoi is None:
+        return crs, None
+    from landcover_cli.core.grid import utm_epsg
+    from landcover_cli.io.vector import aoi_on_grid, read_aoi
+
+    area = read_aoi(aoi)
+    centre = area.geometry_4326.centroid
+    chosen = crs or f"EPSG:{utm_epsg(centre.x, centre.y)}"
+    return chosen, aoi_on_grid(area, chosen).bounds
+
+
+def _s1_output(scale: str, limits: str | None, cog: bool, workers: int | None) -> S1Output | None:
+    from landcover_cli.io.s1_output import S1Output
+
+    ends = None
+    if limits is not None:
+        try:
+            low, high = (float(part) for part in limits.split(","))
+        except ValueError:
+            raise UsageError(f"--limits {limits!r} is not LOW,HIGH", remedy='write e.g. --limits="-25,0"') from None
+        ends = low, high
+    output = S1Output(scale, ends, threads=workers or 1)  # type: ignore[arg-type]
+    return output if cog else None
+
+
+def _execution(memory: str | None, workers: int | None) -> S1Execution:
+    import os
+
+    from landcover_cli.config.runtime import parse_bytes
+    from landcover_cli.io.preprocess_s1 import S1Execution
+
+    try:
+        room = parse_bytes(memory or "4GB")
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}", remedy="write e.g. 4GB") from None
+    return S1Execution(workers or min(os.cpu_count() or 1, 16), room)
+
+
+def _several(values: list[str] | None, *, upper: bool = True) -> tuple[str, ...]:
+    parts = [part.strip() for value in values or [] for part in value.replace(",", " ").split()]
+    return tuple(part.upper() if upper else part for part in parts)
+
+
+def _numbers(values: list[str]) -> dict[str, float | int]:
+    """``NAME=VALUE`` … as numbers; whole ones as int.
+
+    Raises:
+        UsageError: Not of that form.
+    """
+    found: dict[str, float | int] = {}
+    for text in values:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            raise UsageError(f"--speckle-option {text!r} is not NAME=NUMBER", remedy="write e.g. looks=4.4") from None
+    return found

@@ -62,6 +62,59 @@ class Sentinel2Source(SourceBase):
         return self
 
 
+class Sentinel1Source(SourceBase):
+    """Sentinel-1 GRD products, brought to terrain-corrected backscatter; consecutive slices of a pass are assembled."""
+
+    type: Literal["sentinel1_grd"]
+    scenes: tuple[str, ...] = Field(
+        min_length=1,
+        description="Globs of SAFE folders or zips, relative to the pipeline file; `{name}` takes a region's value.",
+    )
+    dem: str = Field(
+        description="Terrain: a raster, a VRT or a folder of tiles, relative to the pipeline file, or `flat:H` for one "
+        "height in metres."
+    )
+    dem_height: str = Field(
+        "auto",
+        description="What the DEM's heights are counted from: `ellipsoidal`, `egm96` (SRTM), `egm2008` (Copernicus "
+        "DEM), the path of a geoid grid, or `auto`: what the file itself says.",
+    )
+    orbits: str | None = Field(
+        None, description="Folder of POEORB and RESORB files, or one of them; default: the annotation's orbit."
+    )
+    backscatter: Literal["gamma0_rtc", "gamma0", "sigma0", "beta0"] = Field(
+        "gamma0_rtc", description="Terrain-flattened gamma nought, or gamma, sigma, beta nought of the ellipsoid."
+    )
+    speckle: str = Field("refined_lee", description="Speckle filter (see `lc plugins`), or `none`.")
+    speckle_options: dict[str, int | float] = Field(
+        default_factory=dict, description="Parameters of the filter, e.g. `window_px`, `looks`."
+    )
+    polarisations: tuple[Literal["VV", "VH", "HH", "HV"], ...] = Field(
+        ("VV", "VH"), min_length=1, description="Bands of the cube, in order; every product must hold them."
+    )
+    orbit: Literal["ascending", "descending", "both"] | None = Field(
+        None,
+        description="Take only passes of this direction; `both` composites them together. Default: refuse a mixture.",
+    )
+    denoise: Literal["auto", "force", "off"] = Field(
+        "auto",
+        description="Thermal noise: subtracted unless the processor did so; subtracted in any case; or left in.",
+    )
+    layers: tuple[Literal["incidence", "layover_shadow"], ...] = Field(
+        (),
+        description="Rasters written beside each observation; with `layover_shadow` such pixels are left out of "
+        "composites.",
+    )
+    composite: str = Field("mean", description="Composite plug-in.")
+
+    @field_validator("polarisations")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a polarisation is given twice")
+        return value
+
+
 class StackSource(SourceBase):
     """A ready-made series with dates: GeoTIFF/COG per date, NetCDF or Zarr.
 
@@ -148,4 +201,4 @@ class StaticSource(SourceBase):
         return self
 
 
-SourceConfig = Annotated[Sentinel2Source | StackSource | StaticSource, Field(discriminator="type")]
+SourceConfig = Annotated[Sentinel2Source | Sentinel1Source | StackSource | StaticSource, Field(discriminator="type")]

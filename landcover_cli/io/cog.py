@@ -29,6 +29,7 @@ def write_cog(
     categorical: bool,
     compress: Literal["DEFLATE", "ZSTD"] = "DEFLATE",
     threads: int = 1,
+    own_overviews: bool = False,
 ) -> None:
     """Copy a raster to a COG: 512 px blocks, overviews by factors of two down to one block, everything it says kept.
 
@@ -40,6 +41,7 @@ def write_cog(
         categorical: Overviews by `mode` (a class is never averaged); else by `average`.
         compress: Lossless compression.
         threads: Threads for compression; changes no byte.
+        own_overviews: Take the overviews of the source instead of making them; they must go by factors of two.
 
     Raises:
         StorageError: The folder cannot be written, or the disk is full; nothing is left behind.
@@ -58,7 +60,7 @@ def write_cog(
             LEVEL=9 if compress == "ZSTD" else 6,
             PREDICTOR="NO" if categorical else "YES",
             OVERVIEW_RESAMPLING="MODE" if categorical else "AVERAGE",
-            OVERVIEWS="IGNORE_EXISTING",
+            OVERVIEWS="FORCE_USE_EXISTING" if own_overviews else "IGNORE_EXISTING",
             BIGTIFF="IF_SAFER",
             NUM_THREADS=max(1, threads),
         )

@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from landcover_cli.core.lattice import Lattice
 from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
 from landcover_cli.io.observation import Observation, create_observation
 from landcover_cli.io.raster import gdal_env
 from landcover_cli.io.rasterwrite import create_geotiff
 from landcover_cli.io.s1_plan import BLOCK_PX
-from landcover_cli.io.s1_prepare import LAYER_FILES, PreparedS1
+from landcover_cli.io.s1_prepare import LAYER_FILES, PreparedS1, create_scratch
 from landcover_cli.io.s1_scene import SceneBlock, geocode_scene
 from landcover_cli.io.s1_slices import assemble_slices
 from landcover_cli.io.s1_source import STRIP_LINES, IntensitySource, grd_sources
@@ -149,28 +147,6 @@ def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
             how.memory_bytes / 1024**3,
         )
     return max(1, min(how.workers, fit))
-
-
-def create_scratch(path: Path, lattice: Lattice, dtype: str = "float32") -> rasterio.io.DatasetWriter:
-    """An uncompressed tiled raster of one band that may be written in any order; what is not written is nodata."""
-    height, width = lattice.shape_yx
-    left, _, _, top = lattice.bounds_m
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "width": width,
-        "height": height,
-        "count": 1,
-        "dtype": dtype,
-        "crs": lattice.crs,
-        "transform": Affine(lattice.gsd_m, 0, left, 0, -lattice.gsd_m, top),
-        "nodata": 255 if dtype == "uint8" else float("nan"),
-        "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
-        "sparse_ok": True,
-        "bigtiff": "if_safer",
-    }
-    return rasterio.open(path, "w", **profile)
 
 
 def _keep(

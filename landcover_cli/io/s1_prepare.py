@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyproj
+import rasterio
 import shapely
+from affine import Affine
 
 from landcover_cli.core.grid import geobox_from_bounds, utm_epsg
-from landcover_cli.core.lattice import Bounds, intersect, snap_out
+from landcover_cli.core.lattice import Bounds, Lattice, intersect, snap_out
 from landcover_cli.errors import InputError, UsageError
 from landcover_cli.io.dem import Dem, datum_offset, open_dem
 from landcover_cli.io.eof import find_orbit
@@ -380,3 +382,25 @@ def _any_geoid(folders: tuple[Path, ...]) -> GeoidGrid | None:
         except InputError:
             continue
     return None
+
+
+def create_scratch(path: Path, lattice: Lattice, dtype: str = "float32") -> rasterio.io.DatasetWriter:
+    """An uncompressed tiled raster of one band that may be written in any order; what is not written is nodata."""
+    height, width = lattice.shape_yx
+    left, _, _, top = lattice.bounds_m
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": 1,
+        "dtype": dtype,
+        "crs": lattice.crs,
+        "transform": Affine(lattice.gsd_m, 0, left, 0, -lattice.gsd_m, top),
+        "nodata": 255 if dtype == "uint8" else float("nan"),
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "sparse_ok": True,
+        "bigtiff": "if_safer",
+    }
+    return rasterio.open(path, "w", **profile)

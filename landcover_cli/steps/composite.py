@@ -12,10 +12,11 @@ from landcover_cli.core.plan import PlanContext, Region, Step
 from landcover_cli.core.types import Period
 from landcover_cli.core.unit import Inputs, RunContext, Unit
 from landcover_cli.errors import ConfigError, InputError
+from landcover_cli.steps.preprocess_s1 import scenes_of as passes_of
 from landcover_cli.steps.preprocess_s2 import absent, area_of, expand, scenes_of, touches, unmatched
 
 if TYPE_CHECKING:
-    from landcover_cli.config.sources import Sentinel2Source, SourceConfig, StackSource, StaticSource
+    from landcover_cli.config.sources import Sentinel1Source, Sentinel2Source, SourceConfig, StackSource, StaticSource
     from landcover_cli.io.cubestore import CubeSpec
     from landcover_cli.io.stack import Stack, StackSettings
     from landcover_cli.io.static import StaticSettings
@@ -33,7 +34,7 @@ def plan(ctx: PlanContext) -> list[Unit]:
     for region in ctx.regions:
         for name, source in ctx.config.sources.items():
             _check_resolution(ctx, name, source)
-            if source.type == "sentinel2_l2a":
+            if source.type == "sentinel2_l2a" or source.type == "sentinel1_grd":  # noqa: PLR1714  mypy narrows this
                 units += _plan_scenes(ctx, region, name, source)
             elif source.type == "stack":
                 units += _plan_stack(ctx, region, name, source)
@@ -60,10 +61,13 @@ def _unit(ctx: PlanContext, region: Region, name: str, tile: Tile, last: str, pa
     }
 
 
-def _plan_scenes(ctx: PlanContext, region: Region, name: str, source: Sentinel2Source) -> list[Unit]:
-    scenes = scenes_of(ctx, region, name, source)
-    # The mask, offset and resampling act through the observations' keys.
-    params = source.model_dump(mode="json", include={"type", "bands", "composite", "resolution_m"})
+def _plan_scenes(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source | Sentinel2Source) -> list[Unit]:
+    if source.type == "sentinel1_grd":
+        scenes, own = passes_of(ctx, region, name, source), {"polarisations", "backscatter", "orbit"}
+    else:
+        scenes, own = scenes_of(ctx, region, name, source), {"bands"}
+    # The mask, offset, geometry and resampling act through the observations' keys.
+    params = source.model_dump(mode="json", include={"type", "composite", "resolution_m", *own})
     units = []
     for tile in region.context_tiles:
         over = [planned for planned in scenes if touches(planned, ctx, tile)]
@@ -212,9 +216,10 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         return
     reducer = load("composite", section["composite"])
     scenes = inputs.group("scene")
-    if section["type"] == "sentinel2_l2a":
+    if section["type"] in {"sentinel2_l2a", "sentinel1_grd"}:
         items: Sequence[str] = sorted(scenes)
-        spec = _spec(unit, name, section, tuple(section["bands"]), {"method": section["composite"], "items": items})
+        bands = tuple(section["bands" if section["type"] == "sentinel2_l2a" else "polarisations"])
+        spec = _spec(unit, name, section, bands, {"method": section["composite"], "items": items})
         composite_observations([scenes[key] for key in items], out / CUBE, spec, reducer, ctx.check)
         return
     facts: dict[str, Any] = {"method": section["composite"]}
@@ -237,7 +242,13 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
 
     grid = ProductGrid(**unit.params["grid"])
     static = section["type"] == "static"
-    sensor = None if static else load("sensor", section.get("sensor", "sentinel2"))
+    raw = {"sentinel1_grd": "sentinel1", "sentinel2_l2a": "sentinel2"}
+    sensor = None if static else load("sensor", raw.get(section["type"]) or section["sensor"])
+    units = sensor.units if sensor else "native"
+    if section["type"] == "sentinel1_grd":
+        from landcover_cli.io.s1_prepare import UNITS
+
+        units = UNITS[section["backscatter"]]
     periods: tuple[Period, ...] = ()
     if not static:
         start, end = unit.params["period"]
@@ -247,7 +258,7 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
         sensor=sensor.name if sensor else "",
         kind="image" if static else "series",
         bands=bands,
-        units=sensor.units if sensor else "native",
+        units=units,
         scale=sensor.scale if sensor else 1.0,
         offset=sensor.offset if sensor else 0.0,
         gsd_m=float(section["resolution_m"] or grid.resolution_m),
