@@ -211,4 +211,6 @@ def calibrate_complex(
     """
     shape = (slc_yx.shape[0], slc_yx.shape[1])
     factor = calibration_factor(radiometry, first_line, first_pixel, shape)
-    return (slc_yx / factor).astype(np.complex64)
+    out = np.empty(shape, dtype=np.complex64)
+    out.real, out.imag = slc_yx.real / factor, slc_yx.imag / factor
+    return out

@@ -10,17 +10,19 @@ et al., ISPRS J. 2022 (indices of GRD: DpRVIc, θc, Hc). Everything is linear po
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_cli.errors import InputError
+from landcover_cli.errors import InputError, UsageError
 from landcover_cli.sar.speckle._windows import box_moments
 
 FloatArray = NDArray[np.floating[Any]]
+
+POLARIMETRIC_LAYERS = ("entropy", "anisotropy", "alpha", "dprvi", "dop", "c11", "c22", "c12_real", "c12_imag")
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +193,44 @@ def dprvi(c2: Covariance) -> NDArray[np.float64]:
     """Dual-pol radar vegetation index 1 − m·λ1/tr within 0 … 1, [H, W]."""
     m = degree_of_polarisation(c2)
     return 1.0 - m * 0.5 * (1.0 + m)
+
+
+def check_layers(names: Sequence[str]) -> None:
+    """Refuse names that `polarimetric_layers` does not know.
+
+    Raises:
+        UsageError: The first unknown one, and what there is.
+    """
+    unknown = [name for name in names if name not in POLARIMETRIC_LAYERS]
+    if unknown:
+        raise UsageError(
+            f"polarimetric product {unknown[0]!r} is unknown", remedy=f"choose among {', '.join(POLARIMETRIC_LAYERS)}"
+        )
+
+
+def polarimetric_layers(c2: Covariance, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Products of an averaged covariance matrix, by name.
+
+    Args:
+        c2: Averaged covariance, [H, W].
+        names: Any of `POLARIMETRIC_LAYERS`; alpha in degrees, c11 … c12_imag as in `c2`, all others 0 … 1.
+
+    Returns:
+        {name: [H, W] float32}, in the order asked for; NaN for nodata.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
+    check_layers(names)
+    made: dict[str, FloatArray] = {"c11": c2.c11, "c22": c2.c22, "c12_real": c2.c12.real, "c12_imag": c2.c12.imag}
+    if {"entropy", "anisotropy", "alpha"} & set(names):
+        eigen = h_a_alpha(c2)
+        made |= {"entropy": eigen.entropy, "anisotropy": eigen.anisotropy, "alpha": eigen.alpha_deg}
+    if "dprvi" in names:
+        made["dprvi"] = dprvi(c2)
+    if "dop" in names:
+        made["dop"] = degree_of_polarisation(c2)
+    return {name: made[name].astype(np.float32) for name in names}
 
 
 def detected_indices(co: FloatArray, cross: FloatArray) -> DetectedIndices:
