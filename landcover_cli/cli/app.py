@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import sys
 from typing import Annotated
@@ -65,6 +64,4 @@ def _globals(
 
 
 for _group in GROUPS:
-    if importlib.util.find_spec(f"landcover_cli.cli.{_group}") is None:  # TEMPORARY until all groups exist
-        continue
     importlib.import_module(f"landcover_cli.cli.{_group}").register(app)

@@ -46,7 +46,8 @@ class LogReporter:
         if time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             share = f"{100 * done / total:.0f} %" if total else ""
-            log.info("%s: %s %s", self._title, share, text)
+            head = f"{self._title}: " if self._title else ""
+            log.info("%s%s %s", head, share, text)
 
 
 class BarReporter:
