@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Scene
+from radar_scene import Scene
 
 from landcover_cli.sar.flattening import area_ratio, flatten, gamma_area, reference_areas
 from landcover_cli.sar.geocoding import ground_position, locate, satellite_position

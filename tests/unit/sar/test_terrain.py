@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Scene, scene_of
+from radar_scene import Scene, scene_of
 
 from landcover_cli.sar.geocoding import RadarCoordinates, satellite_position
 from landcover_cli.sar.ground import Block, ground_nodes
