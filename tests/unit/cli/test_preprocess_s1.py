@@ -65,7 +65,8 @@ def test_known_backscatter_comes_back_with_all_files(place, tmp_path):
         assert data.descriptions == ("VV", "VH") and np.isnan(data.nodata)
         assert data.bounds.left % 10 == 0 and data.shape == (76, 76)
     for band, name in zip(values, POWER, strict=True):
-        assert 10 * np.log10(np.nanmean(band) / POWER[name]) == pytest.approx(0, abs=0.06)
+        # 5,776 pixels of 4.4 looks: 0.03 dB of chance, and the little that refined Lee loses on its half-windows.
+        assert 10 * np.log10(np.nanmean(band) / POWER[name]) == pytest.approx(0, abs=0.15)
     with rasterio.open(folder / "mask.tif") as mask:
         assert (mask.read(1) == 1).all()
     about = json.loads((folder / "observation.json").read_text())
