@@ -165,10 +165,16 @@ def _open_gdal(path: Path, layer: str | None, what: str) -> Iterator[ClassRaster
     from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
+    from landcover_cli.io.raster import refuse_truncated
+
+    if path.is_file():
+        refuse_truncated(path)
     try:
         source = rasterio.open(path)
     except RasterioError as error:
-        raise InputError(f"{what} is not readable as a raster: {reprlib.repr(str(error))}", remedy="check it") from None
+        raise InputError(
+            f"{what} is not readable as a raster: {reprlib.repr(str(error))}", remedy="is it a raster, and whole?"
+        ) from None
     with source:
         band = _band(source, layer, what)
         if source.crs is None or source.transform.is_identity:
@@ -213,7 +219,9 @@ def _open_netcdf(path: Path, layer: str | None, what: str) -> Iterator[ClassRast
     try:
         dataset = xarray.open_dataset(path, engine="h5netcdf", mask_and_scale=False, decode_times=False)
     except Exception as error:  # noqa: BLE001  h5netcdf, h5py and xarray raise many classes for a broken file
-        raise InputError(f"{what} is not readable as NetCDF: {reprlib.repr(str(error))}", remedy="check it") from None
+        raise InputError(
+            f"{what} is not readable as NetCDF: {reprlib.repr(str(error))}", remedy="is it NetCDF, and whole?"
+        ) from None
     with dataset:
         variable = _variable(dataset, layer, what)
         affine = _affine(variable, what)

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.windows import Window
 
 from landcover_cli.errors import InputError
+from landcover_cli.io.tiffcheck import is_tiff, tiff_is_whole
 
 Bounds = tuple[float, float, float, float]
 
@@ -178,7 +179,8 @@ def refuse_truncated(path: Path) -> None:
     """Refuse a JPEG 2000 file or TIFF whose end is missing, without decoding a pixel.
 
     Readers of JPEG 2000 fill lost tiles with zeros or noise instead of failing, so the container is checked: boxes must
-    lie within the file and the codestream must end with its EOC marker (ISO/IEC 15444-1, annexes A and I).
+    lie within the file and the codestream must end with its EOC marker (ISO/IEC 15444-1, annexes A and I). Readers of
+    TIFF lose tags without a word; see `io.tiffcheck`.
 
     Raises:
         InputError: The file is shorter than its own structure says.
@@ -192,6 +194,8 @@ def refuse_truncated(path: Path) -> None:
             elif head[:4] == b"\xff\x4f\xff\x51":
                 stream.seek(max(size - 2, 0))
                 whole = stream.read(2) == b"\xff\xd9"
+            elif is_tiff(head):
+                whole = tiff_is_whole(stream, size)
             else:
                 whole = size > 0
     except OSError as error:

@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 
 from landcover_cli.core.grid import GeoBox
 from landcover_cli.errors import InputError, UsageError
+from landcover_cli.io.raster import refuse_truncated
 
 _MAX_EDGE_PX = 2_000_000
 
@@ -23,6 +24,8 @@ def grid_like(path: Path) -> GeoBox:
     Raises:
         InputError: Missing, no raster, no CRS, or not north-up.
     """
+    if path.is_file():
+        refuse_truncated(path)
     try:
         with rasterio.open(path) as source:
             if source.crs is None or source.transform.is_identity:
@@ -34,7 +37,8 @@ def grid_like(path: Path) -> GeoBox:
             return GeoBox((source.height, source.width), affine, f"EPSG:{code}" if code else source.crs.to_wkt())
     except RasterioError as error:
         raise InputError(
-            f"{path} is not readable as a raster: {reprlib.repr(str(error))}", remedy="check the path"
+            f"{path} is not readable as a raster: {reprlib.repr(str(error))}",
+            remedy="check the path, and that the file is a raster, and whole",
         ) from None
 
 
