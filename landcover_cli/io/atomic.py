@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from landcover_cli.errors import InputError, StorageError
@@ -25,6 +25,11 @@ def storage_error(target: Path, error: OSError) -> StorageError:
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return StorageError(f"cannot write {target}: {error.strerror}", remedy="choose a folder you may write to")
+    blocker = next((path for path in target.parents if path.exists()), None)
+    if blocker is not None and not blocker.is_dir():
+        return StorageError(
+            f"cannot write {target}: {blocker} is a file, not a folder", remedy="choose another path, or move that file"
+        )
     return StorageError(f"cannot write {target}: {error.strerror or error}", remedy="check the disk and the path")
 
 
@@ -43,8 +48,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """A scratch path beside `target`; renamed onto it on success, removed on failure.
 
     Raises:
-        StorageError: The folder cannot be written, or the disk is full.
+        StorageError: The folder cannot be written, the target is a folder, or the disk is full.
     """
+    if target.is_dir():
+        raise StorageError(f"output {target} is a folder, not a file", remedy="give the path of a file")
     scratch = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +62,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
             raise storage_error(target, error) from error
         raise
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder was never made: the first error says it
+            scratch.unlink(missing_ok=True)
 
 
 @contextmanager
