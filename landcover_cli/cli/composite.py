@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,10 +57,10 @@ def composite(
     reducer = load("composite", method)
     with atomic_folder(out) as scratch:
         composite_observations(observations, scratch, spec, reducer)
-    if export_cog and cog:
-        from landcover_cli.io.cubecog import export_period
+        if export_cog and cog:
+            from landcover_cli.io.cubecog import export_period
 
-        export_period(out, export_cog, cog)
+            export_period(scratch, export_cog, cog)
     record = {"cube": str(out), "periods": [p.label for p in periods], "bands": list(spec.bands)}
     if cog:
         record["cog"] = str(cog)
@@ -89,7 +90,7 @@ def _spec(abouts: list[Observation], periods: tuple[Period, ...], method: str, s
         days = sorted(about.datetime[:10] for about in abouts)
         raise InputError(
             f"none of {len(abouts)} observations ({days[0]} to {days[-1]}) lies within "
-            f"{periods[0].start} to {periods[-1].end}",
+            f"{periods[0].start} to {periods[-1].end - timedelta(days=1)}",
             remedy="choose --start and --end around their dates",
         )
     edges = [about.bounds_m for about in used]

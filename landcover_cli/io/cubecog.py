@@ -10,6 +10,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from landcover_cli.errors import InputError
+from landcover_cli.io.atomic import storage_error
 from landcover_cli.io.cog import write_cog
 from landcover_cli.io.composite import blocks
 from landcover_cli.io.cubestore import CubeSeries
@@ -35,7 +36,10 @@ def export_period(cube: Path | Iterable[Path], label: str, target: Path) -> None
         raise InputError(f"the cube has no period {label!r}", remedy=f"one of {', '.join(labels) or 'none'}")
     t = labels.index(label)
     nodata = 0.0 if series.dtype.kind == "u" else float("nan")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(target, error) from error
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         plain = Path(scratch) / "period.tif"
         with create_geotiff(
