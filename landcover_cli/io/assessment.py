@@ -40,6 +40,8 @@ def legend_of_map(class_map: Path, legend: Path | None = None) -> Legend:
     Raises:
         InputError: Neither is there, or it is no legend.
     """
+    if not class_map.is_file():
+        raise InputError(f"map {class_map}: no such file", remedy="give the class map, e.g. <name>_class.tif")
     beside = class_map.with_name("legend.json")
     if legend is None and not beside.is_file():
         raise InputError(f"map {class_map} has no legend.json beside it", remedy="name its legend with --legend")

@@ -312,8 +312,15 @@ class CubeSeries:
 def _read_spec(path: Path) -> CubeSpec:
     try:
         attrs = json.loads((path / "zarr.json").read_text())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no cube ({error})", remedy="give a cube.zarr folder of `lc composite`") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} is no cube (zarr.json: {error.strerror or error})",
+            remedy="give a cube.zarr folder of `lc composite`",
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no cube: zarr.json is damaged ({error})", remedy="give a cube.zarr folder of `lc composite`"
+        ) from None
     return CubeSpec.from_attrs(attrs, str(path))
 
 

@@ -105,9 +105,14 @@ def read_about(folder: Path) -> Observation:
         value = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         left, bottom, right, top = value["bounds_m"]
         return Observation(**{**value, "bands": tuple(value["bands"]), "bounds_m": (left, bottom, right, top)})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise InputError(
-            f"{folder} is no observation ({error})", remedy="give a folder that `lc preprocess` wrote"
+            f"{folder} is no observation ({ABOUT}: {error.strerror or error})",
+            remedy="give a folder that `lc preprocess` wrote",
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} is no observation: {ABOUT} is damaged ({error})", remedy="run `lc preprocess` again"
         ) from None
 
 
@@ -118,6 +123,12 @@ class ObservationReader:
         self.about = read_about(folder)
         self._data, self._mask = data, mask
         info = raster_info(data)
+        if info.descriptions != self.about.bands:
+            raise InputError(
+                f"{folder}: {ABOUT} names the bands {', '.join(self.about.bands)}, {DATA} holds "
+                f"{', '.join(name or 'a nameless one' for name in info.descriptions)}",
+                remedy="run `lc preprocess` again",
+            )
         self._left, self._top = info.bounds_m[0], info.bounds_m[3]
 
     def _window(self, lattice: Lattice) -> tuple[tuple[int, int], tuple[int, int]]:
