@@ -23,6 +23,7 @@ from landcover_cli.sar.flattening import AreaPatch, area_ratio, gamma_area
 from landcover_cli.sar.geocoding import RadarModel, geocode, seed_times
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, ground_positions
 from landcover_cli.sar.resample import bilinear_yx
+from landcover_cli.sar.shadow import cast_shadow
 from landcover_cli.sar.speckle import SpeckleFilter
 from landcover_cli.sar.terrain import layover_shadow, local_incidence_deg, range_direction, search_halo_px
 
@@ -234,7 +235,8 @@ class _Areas:
         return area_ratio(self._model, area, index * STRIP_LINES, self._plan.pixels[0])
 
     def _patch(self, cell: PlannedBlock) -> AreaPatch:
-        return cell_area(self._model, self._dem, self._plan.facet_lattice, cell.block, self._window())
+        highest = self._plan.height_range_m[1]
+        return cell_area(self._model, self._dem, self._plan.facet_lattice, cell.block, self._window(), highest)
 
     def _window(self) -> tuple[int, int, int, int]:
         return 0, self._model.shape_yx[0], self._plan.pixels[0], self._plan.pixels[1]
@@ -259,12 +261,17 @@ class _Areas:
 
 
 def cell_area(
-    model: RadarModel, dem: Dem, facets: MapLattice, cell: Block, window: tuple[int, int, int, int]
+    model: RadarModel,
+    dem: Dem,
+    facets: MapLattice,
+    cell: Block,
+    window: tuple[int, int, int, int],
+    highest_m: float | None = None,
 ) -> AreaPatch:
     """Illuminated area of one cell of facets.
 
-    Facets that face away are dark. Shadow that a mountain throws on ground which itself faces the satellite is not
-    sought here; the layover and shadow codes mark it.
+    Facets that face away are dark, and so are those that something nearer to the satellite hides; a facet at the rim of
+    such a shadow counts by the share of its corners that are lit.
 
     Args:
         model: The product.
@@ -272,6 +279,7 @@ def cell_area(
         facets: The grid of facet corners.
         cell: The corners.
         window: (first line, end, first pixel, end) to keep.
+        highest_m: Height that no ground within reach exceeds; None where no shadow is sought.
 
     Returns:
         The patch.
@@ -279,4 +287,7 @@ def cell_area(
     nodes = ground_nodes(facets, cell)
     height = dem.heights(facets, cell)
     place = geocode(model, nodes, seed_times(model, nodes), cell, height)
-    return gamma_area(model, ground_positions(nodes, cell, height), place, window=window)
+    hidden = None
+    if highest_m is not None:
+        hidden = cast_shadow(model, facets, cell, height, dem.heights, highest_m)
+    return gamma_area(model, ground_positions(nodes, cell, height), place, hidden, window=window)
