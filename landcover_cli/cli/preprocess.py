@@ -58,6 +58,8 @@ def s2(
     _check("--resampling", resampling, ("bilinear", "nearest"))
     scenes = _scenes(products)
     settings = _settings(scenes[0], aoi, crs, res, bands, mask, offset, resampling)
+    if aoi is not None:
+        _refuse_elsewhere(scenes, settings, aoi)
     records = []
     for scene in scenes:
         target = out / scene.id
@@ -103,16 +105,23 @@ def _settings(
     first: Scene, aoi: Path | None, crs: str | None, res: float, bands: str, mask: str, offset: str, resampling: str
 ) -> S2Settings:
     from landcover_cli.config.sources import S2_LAND_BANDS
+    from landcover_cli.core.grid import metric_crs
     from landcover_cli.core.lattice import snap_out
     from landcover_cli.io.preprocess_s2 import S2Settings
     from landcover_cli.io.safe_s2 import require_bands
     from landcover_cli.io.vector import aoi_on_grid, read_aoi
     from landcover_cli.registry import load
+    from landcover_cli.sensors.sentinel2 import SENSOR
 
     names = tuple(bands.split(",")) if bands else S2_LAND_BANDS
+    unknown = [name for name in names if name not in SENSOR.band_names()]
+    if unknown:
+        raise UsageError(
+            f"--bands: {SENSOR.name} has no band {unknown[0]!r}", remedy=f"its bands: {', '.join(SENSOR.band_names())}"
+        )
     require_bands(first, names, first.id)
     own_crs, whole = _ground(first, names[0])
-    target = crs or own_crs
+    target = metric_crs(crs, "--crs") if crs else own_crs
     if aoi is not None:
         area = aoi_on_grid(read_aoi(aoi), target).bounds
     elif target == own_crs:
@@ -128,6 +137,23 @@ def _settings(
         resampling=resampling,  # type: ignore[arg-type]
         offset=offset,  # type: ignore[arg-type]
     )
+
+
+def _refuse_elsewhere(scenes: list[Scene], settings: S2Settings, aoi: Path) -> None:
+    """Refuse scenes that do not touch the area: their observations would hold nothing."""
+    import shapely
+
+    from landcover_cli.steps.preprocess_s2 import footprint_on
+
+    area = shapely.box(*settings.area_m)
+    for scene in scenes:
+        ground = footprint_on(scene, settings.crs)
+        if not ground.intersects(area):
+            there, here = (", ".join(f"{edge:.0f}" for edge in shape.bounds) for shape in (area, ground))
+            raise InputError(
+                f"AOI {aoi} ({there} in {settings.crs[:40]}) lies outside scene {scene.id} ({here})",
+                remedy="leave the scene out, or check the AOI",
+            )
 
 
 def _ground(scene: Scene, band: str) -> tuple[str, tuple[float, float, float, float]]:
