@@ -165,7 +165,8 @@ def _ground(scene: Scene, band: str) -> tuple[str, tuple[float, float, float, fl
 
 
 Products = Annotated[
-    list[Path], typer.Argument(help="GRD products: SAFE folders, COG_SAFE folders or zips.", metavar="PRODUCT...")
+    list[Path],
+    typer.Argument(help="GRD or SLC products: SAFE folders, COG_SAFE folders or zips.", metavar="PRODUCT..."),
 ]
 Dem = Annotated[str, typer.Option(help="Terrain: a raster, a VRT, a folder of tiles, or flat:H for one height in m.")]
 DemHeight = Annotated[
@@ -189,6 +190,7 @@ Polarisation = Annotated[
     list[str] | None, typer.Option(help="VV, VH, HH, HV; several by commas or repeated; default: all.")
 ]
 DenoiseOpt = Annotated[str, typer.Option(help="Thermal noise: auto, force or off.")]
+Looks = Annotated[str, typer.Option(metavar="LINES,SAMPLES", help="Lines and samples of an SLC to average.")]
 LayersOpt = Annotated[list[str] | None, typer.Option(help="incidence, layover_shadow; the latter also marks the mask.")]
 Aoi = Annotated[Path | None, typer.Option(help="Polygon file; only its bounds are read.")]
 Crs = Annotated[str | None, typer.Option(help="CRS of the grid; default: the UTM zone of the area's centre.")]
@@ -215,6 +217,7 @@ def s1(
     speckle_option: SpeckleOption = None,
     polarisation: Polarisation = None,
     denoise: DenoiseOpt = "auto",
+    looks: Looks = "1,4",
     layers: LayersOpt = None,
     aoi: Aoi = None,
     crs: Crs = None,
@@ -228,7 +231,7 @@ def s1(
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Sentinel-1 GRD products as analysis-ready backscatter: one folder per product below DIR."""
+    """Sentinel-1 products as analysis-ready backscatter: one folder per product below DIR."""
     from landcover_cli.io.s1_prepare import S1Settings
 
     area_crs, area = _s1_area(aoi, crs)
@@ -241,6 +244,7 @@ def s1(
         speckle_options=_numbers(speckle_option or []),
         polarisations=_several(polarisation),
         denoise=denoise,  # type: ignore[arg-type]
+        looks=_looks(looks),
         layers=_several(layers, upper=False),
         crs=area_crs,
         gsd_m=res,
@@ -356,6 +360,14 @@ def _execution(memory: str | None, workers: int | None) -> S1Execution:
 def _several(values: list[str] | None, *, upper: bool = True) -> tuple[str, ...]:
     parts = [part.strip() for value in values or [] for part in value.replace(",", " ").split()]
     return tuple(part.upper() if upper else part for part in parts)
+
+
+def _looks(text: str) -> tuple[int, int]:
+    try:
+        lines, samples = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--looks {text!r} is not LINES,SAMPLES", remedy="write e.g. 1,4") from None
+    return lines, samples
 
 
 def _numbers(values: list[str]) -> dict[str, float | int]:

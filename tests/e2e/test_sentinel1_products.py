@@ -32,6 +32,7 @@ SLICES = (
     f"{PYROSAR}20150222T170725_20150222T170750_004739_005DD8_CEAB.zip",
     f"{PYROSAR}20150222T170750_20150222T170815_004739_005DD8_3768.zip",
 )
+MOROCCO = "s1/eo_tools_morocco/SAFE/S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1.SAFE"
 SIGMA0_DB = {"VV": -8.0, "VH": -15.0}
 
 
@@ -211,3 +212,16 @@ def test_extra_wide_by_a_derived_annotation(shared_data, tmp_path):
     folder = Path(shown["observation"])
     assert json.loads((folder / "item.json").read_text())["properties"]["sar:instrument_mode"] == "EW"
     check(folder, place, 0.06)
+
+
+@pytest.mark.slow
+def test_an_slc_becomes_backscatter(shared_data, tmp_path):
+    product = shared_data(MOROCCO)
+    place = Place(product)
+    safe = simulate_under_annotation(product, tmp_path / "in", sigma0_db=SIGMA0_DB, seed=1, window=place.window(800))
+    args = ["preprocess", "s1", safe, "--out", tmp_path / "out", "--aoi", place.aoi(tmp_path / "aoi.geojson", 400.0)]
+    shown = json.loads(ok(*args, "--dem", f"flat:{place.height_m:.3f}", "--speckle", "boxcar", "--json"))[0]
+    folder = Path(shown["observation"])
+    facts = json.loads((folder / "observation.json").read_text(encoding="utf-8"))["facts"]
+    assert facts["multilook"] == [1, 4] and facts["swaths"] == ["IW1"] and facts["product_type"] == "SLC"
+    check(folder, place, 0.15)
