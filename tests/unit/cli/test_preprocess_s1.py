@@ -158,7 +158,7 @@ def write_eof(folder: Path, product: Path) -> Path:
     orbit = opened.annotation("VV").orbit
     times = [orbit.epoch + np.timedelta64(round(t * 1e6), "us") for t in orbit.time_s]
     vectors = "".join(
-        f"<OSV><UTC>UTC={str(t.astype('datetime64[us]'))}</UTC>"
+        f"<OSV><UTC>UTC={t.astype('datetime64[us]')!s}</UTC>"
         + "".join(f"<{axis}>{value!r}</{axis}>" for axis, value in zip("XYZ", map(float, p), strict=True))
         + "".join(f"<V{axis}>{value!r}</V{axis}>" for axis, value in zip("XYZ", map(float, v), strict=True))
         + "</OSV>"
