@@ -81,7 +81,7 @@ def main() -> None:
             command += ["--lines", str(args.lines), "--workers", str(args.workers)]
             done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
             if done.returncode:
-                sys.exit(f"{part} failed")
+                sys.exit(f"{part} ended with {done.returncode}")
             report |= {f"{part}_{k}": v for k, v in json.loads(done.stdout).items()}
     report["cpu_multiple"] = report["chain_cpu_s"] / report["bare_cpu_s"]
     json.dump(report, sys.stdout, indent=2)
