@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Literal, TypeVar
@@ -183,9 +183,20 @@ def _in_threads(one: Callable[[Remote], _T], remotes: Sequence[Remote], web: Web
     targets = [remote.target for remote in remotes]
     if len(set(targets)) != len(targets):
         raise InputError("two downloads have one target", remedy="name each file once")
+    failed = threading.Event()
+
+    def unless_failed(remote: Remote) -> _T:
+        if failed.is_set():
+            raise CancelledError
+        try:
+            return one(remote)
+        except BaseException:
+            failed.set()
+            raise
+
     pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="fetch")
     try:
-        futures = [pool.submit(one, remote) for remote in remotes]
+        futures = [pool.submit(unless_failed, remote) for remote in remotes]
         wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
             future.cancel()
@@ -196,8 +207,9 @@ def _in_threads(one: Callable[[Remote], _T], remotes: Sequence[Remote], web: Web
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-    for future in futures:
-        if not future.cancelled() and (error := future.exception()) is not None:
+    errors = [future.exception() for future in futures if not future.cancelled()]
+    for error in errors:
+        if error is not None and not isinstance(error, CancelledError):
             raise error
     return [future.result() for future in futures]
 

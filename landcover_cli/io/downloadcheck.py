@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from landcover_cli.errors import InputError
+from landcover_cli.io.tiffcheck import tiff_is_whole
 
 HEAD_BYTES = 512
 """Bytes from which the type of a file is told."""
@@ -101,6 +102,7 @@ def verify(remote: Remote, path: Path) -> None:
         raise WrongContentError(f"{name}: the server sends an empty file", remedy="check --base-url")
     with path.open("rb") as handle:
         check_head(remote, handle.read(4 * HEAD_BYTES))
+        whole = remote.kind != "GeoTIFF" or tiff_is_whole(handle, size)
     if remote.size is not None and size != remote.size:
         raise WrongContentError(
             f"{name}: {size:,} bytes came, the list says {remote.size:,}", remedy="run the same command again later"
@@ -113,6 +115,12 @@ def verify(remote: Remote, path: Path) -> None:
                 f"{name}: its {method} is {found}, and should be {wanted.lower()}; it was not kept",
                 remedy="run the same command again, or choose another mirror with --base-url",
             )
+    if not whole:
+        # The server's own copy is cut: its length agrees, its structure does not.
+        raise WrongContentError(
+            f"{name}: the file is truncated: its pixels lie beyond its end",
+            remedy="choose another mirror with --base-url",
+        )
     if remote.check is not None and not remote.unpack:
         remote.check(path)
 
@@ -128,6 +136,7 @@ def present(remote: Remote) -> str | None:
         method, _, wanted = remote.checksum.partition(":")
         with path.open("rb") as handle:
             right = right and has_magic(remote.kind, handle.read(4 * HEAD_BYTES))
+            right = right and (remote.kind != "GeoTIFF" or tiff_is_whole(handle, size))
         right = right and (not remote.checksum or found[method] == wanted.lower()) and remote.size in (None, size)
     if right and remote.check is not None:
         try:

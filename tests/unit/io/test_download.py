@@ -34,7 +34,9 @@ from landcover_cli.io.web import (
     token_variable,
 )
 
-TIFF = b"II*\0" + np.random.default_rng(3).bytes(2_000_000)
+# A header whose first directory is empty, and bytes that nobody looks into.
+HEADER = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+TIFF = HEADER + np.random.default_rng(3).bytes(2_000_000)
 SECRET = "s3cr3t-t0ken-9f8e"
 
 
@@ -103,7 +105,7 @@ def test_hung_up_on_at_twenty_random_points_it_goes_on_from_there(site: Site, tm
 def test_a_run_that_dies_at_a_random_point_is_taken_up_by_the_next(site: Site, tmp_path: Path, seed: int) -> None:
     point = int(np.random.default_rng(seed).integers(1, len(TIFF)))
     site.mishaps += [hang_up_after(point)]
-    with pytest.raises(InputError, match="what has arrived is kept|truncated"):
+    with pytest.raises(InputError, match="body is truncated"):
         fetch_one(remote(site, tmp_path), client(attempts=1))
     assert not (tmp_path / "a.tif").exists()
     kept = point if point >= 512 else 0
@@ -160,7 +162,7 @@ def test_a_file_that_changed_meanwhile_is_begun_again(site: Site, tmp_path: Path
     site.mishaps.append(hang_up_after(900_000))
     with pytest.raises(InputError):
         fetch_one(remote(site, tmp_path), client(attempts=1))
-    site.files["/a.tif"] = new = b"II*\0" + bytes(reversed(TIFF[4:]))
+    site.files["/a.tif"] = new = HEADER + bytes(reversed(TIFF[14:]))
     fetch_one(remote(site, tmp_path), client())
     assert (tmp_path / "a.tif").read_bytes() == new
 
@@ -280,7 +282,7 @@ def test_a_truncating_server_does_not_go_on_for_ever(site: Site, tmp_path: Path)
         return True
 
     site.mishaps += [cut] * 50
-    with pytest.raises(InputError, match="the body is truncated: 700,000 of 2,000,004 bytes"):
+    with pytest.raises(InputError, match="the body is truncated: 700,000 of 2,000,014 bytes"):
         fetch_one(remote(site, tmp_path), client())
     # The first brought something new and counts as one of six all the same.
     assert len(site.gets()) == 6
@@ -329,7 +331,7 @@ def test_a_wrong_checksum_or_length_leaves_nothing(site: Site, tmp_path: Path) -
         with pytest.raises(WrongContentError, match=f"its {method} is {good}, and should be 0000"):
             fetch_one(remote(site, tmp_path, checksum=f"{method}:{'0' * len(good)}"), client())
         assert left(tmp_path) == []
-    with pytest.raises(WrongContentError, match="offers 2,000,004 bytes, the list says 5"):
+    with pytest.raises(WrongContentError, match="offers 2,000,014 bytes, the list says 5"):
         fetch_one(remote(site, tmp_path, size=5), client())
     assert left(tmp_path) == []
     fetch_one(remote(site, tmp_path, checksum=f"md5:{hashlib.md5(TIFF).hexdigest().upper()}", size=len(TIFF)), client())
@@ -339,10 +341,10 @@ def test_pieces_that_do_not_fit_are_fetched_again_in_one_go(site: Site, tmp_path
     # The server's tag says that the file is the same, and it is not.
     with PartFile(tmp_path / "a.tif", site.url("/a.tif")) as part:
         part.restart(len(TIFF), f'"{hashlib.md5(TIFF).hexdigest()}"')
-        part.write(b"II*\0" + bytes(500_000))
+        part.write(HEADER + bytes(500_000))
     fetch_one(remote(site, tmp_path, checksum=f"sha256:{sha256(TIFF)}"), client())
     assert (tmp_path / "a.tif").read_bytes() == TIFF
-    assert [a.headers.get("Range") for a in site.gets()] == ["bytes=500004-", None]
+    assert [a.headers.get("Range") for a in site.gets()] == ["bytes=500014-", None]
 
 
 def test_a_target_that_is_there_but_wrong_is_replaced(site: Site, tmp_path: Path) -> None:
@@ -503,7 +505,7 @@ def test_tokens_that_cannot_be_sent_are_told_by_the_name_of_their_variable(
             fetch_one(remote(site, tmp_path), client(base=site.base))
         assert SECRET not in str(caught.value)
     monkeypatch.setenv("LC_FETCH_TOKEN", SECRET)
-    with pytest.raises(UsageError, match="would travel unencrypted to http://mirror.example") as caught:
+    with pytest.raises(UsageError, match=r"would travel unencrypted to http://mirror\.example") as caught:
         fetch_one(
             Remote("http://mirror.example/a.tif", tmp_path / "a.tif", "GeoTIFF"), client(base="http://mirror.example")
         )
@@ -554,7 +556,7 @@ def test_several_files_come_a_few_at_a_time(site: Site, tmp_path: Path) -> None:
 
     jobs = []
     for number in range(12):
-        site.files[f"/{number}.tif"] = b"II*\0" + bytes([number]) * 5000
+        site.files[f"/{number}.tif"] = HEADER + bytes([number]) * 5000
         jobs.append(Remote(site.url(f"/{number}.tif"), tmp_path / f"{number}.tif", "GeoTIFF"))
     site.mishaps += [count] * 12
     got = fetch_all(jobs, client(), workers=3)
@@ -570,7 +572,7 @@ def test_a_failure_begins_no_further_file_and_absent_ones_may_be_answers(site: S
     site.files |= {f"/{n}.tif": TIFF[:3000] for n in range(1, 30)}
     with pytest.raises(NotThereError, match=r"/0\.tif does not exist"):
         fetch_all(jobs, client(), workers=1)
-    assert len(site.asked) <= 2
+    assert len(site.asked) == 1
     got = fetch_all(jobs, client(), absent_ok=True)
     assert [g.status for g in got] == ["absent"] + ["fetched"] * 29
     plans = plan_all(jobs, client(), absent_ok=True)
