@@ -29,7 +29,6 @@ def main() -> None:
         _complain(f"error: {error.problem}", error.remedy)
         code = error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted; finished units are kept", "run the same command again to go on")
         code = 130
     except Terminated:
         _complain("terminated; finished units are kept", "run the same command again to go on")
@@ -38,6 +37,9 @@ def main() -> None:
         if debug:
             raise
         code = _unexpected(error)
+    if code == 130:
+        # Said here, because Typer turns Ctrl-C within a command into an exit without a word.
+        _complain("interrupted; finished units are kept", "run the same command again to go on")
     _leave(code)
 
 
