@@ -186,6 +186,8 @@ def _drain(
     tasks = [Task(planned, str(plan.workspace), _inputs(plan, planned), context) for planned in units]
     for outcome in executor.run(run_task, tasks):
         ref = units[outcome.index].unit.ref
+        if STOP.is_set():
+            raise KeyboardInterrupt
         reporter.unit(ref, outcome.value or 0.0, outcome.error)
         if outcome.error is None:
             summary.ran += 1

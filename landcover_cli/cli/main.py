@@ -38,13 +38,12 @@ def main() -> None:
     except Terminated:
         code = 143
     except Exception as error:
-        if _asked:
-            # Libraries swallow an interrupt that falls into their imports and fail with an error of their own later.
-            code = _asked[0]
-        elif debug:
+        if debug and not _asked:
             raise
-        else:
-            code = _unexpected(error)
+        # A library that swallowed an interrupt within its imports may fail with an error of its own later.
+        code = 1 if _asked else _unexpected(error)
+    if _asked and code:
+        code = _asked[0]
     if code in _STOPPED:
         # Said here, because Typer turns Ctrl-C within a command into an exit without a word.
         _complain(f"{_STOPPED[code]}; finished units are kept", "run the same command again to go on")
@@ -88,13 +87,21 @@ def _complain(problem: str, remedy: str) -> None:
 
 
 def _on_term(number: int, frame: FrameType | None) -> None:
-    _asked.append(143)
+    _ask(143)
     raise Terminated
 
 
 def _on_int(number: int, frame: FrameType | None) -> None:
-    _asked.append(130)
+    _ask(130)
     raise KeyboardInterrupt
+
+
+def _ask(code: int) -> None:
+    """Remember the signal, and tell a running chain: the exception alone may be swallowed by a library's import."""
+    _asked.append(code)
+    pipeline = sys.modules.get("landcover_cli.pipeline")
+    if pipeline is not None:
+        pipeline.STOP.set()
 
 
 def _leave(code: int) -> None:
