@@ -35,7 +35,7 @@ sources:
     dem: dem/dem.tif
     dem_height: ellipsoidal
     backscatter: gamma0_rtc
-    speckle: refined_lee
+    speckle: lee
     composite: mean
   dem:
     type: static

@@ -17,7 +17,7 @@ from landcover_cli.demo.region import CLASSES, EPSG, LEFT_M, PIXEL_M, TOP_M, Reg
 from landcover_cli.demo.terrain import Terrain
 
 ARC_SECOND_DEG = 1 / 3600
-_MARGIN_PX = 16
+_MARGIN_PX = 40
 
 
 def write_gamma0(
@@ -71,8 +71,8 @@ def write_dem(
         path: Target.
         region: The region, to whose south-western corner the terrain is relative.
         terrain: The hills.
-        bounds_lonlat: (west, south, east, north) to cover, with a margin of 16 arc seconds (330 m or more): what hills
-            shift in the radar image, and a filter's window, lie within.
+        bounds_lonlat: (west, south, east, north) of the radar images. The margin of 40 arc seconds, 800 m or more, holds
+            what hills shift into them: ground 400 m high shows 500 m nearer to the radar than the ellipsoid below it.
     """
     left, bottom, _, _ = region.bounds_m
     west, south, east, north = (edge / ARC_SECOND_DEG for edge in bounds_lonlat)
