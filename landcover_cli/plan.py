@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landcover_cli import registry
 from landcover_cli.config.pipeline import PipelineConfig
-from landcover_cli.core.grid import ProductGrid, utm_epsg
+from landcover_cli.core.grid import ProductGrid, metric_crs, utm_epsg
 from landcover_cli.core.plan import PlanContext, Region, Step
 from landcover_cli.core.types import Period, split_periods
 from landcover_cli.core.unit import PlannedUnit, UnitRef, plan_unit
@@ -171,7 +171,7 @@ def _resolve_place(config: PipelineConfig, base: Path) -> tuple[ProductGrid, tup
         centre = next(iter(found.values()))[0].geometry_4326.centroid
         crs = f"EPSG:{utm_epsg(centre.x, centre.y)}"
         log.info("grid: %s, the UTM zone of the first AOI's centre", crs)
-    grid = ProductGrid(_checked_crs(crs), config.grid.resolution_m, config.grid.tile_px)
+    grid = ProductGrid(metric_crs(crs, "grid.crs"), config.grid.resolution_m, config.grid.tile_px)
     regions = tuple(_region(name, *facts, config, grid) for name, facts in found.items())
     return grid, regions
 
@@ -210,23 +210,6 @@ def _periods(config: PipelineConfig, region: str) -> tuple[Period, ...]:
         return ()
     start, end = period.span()
     return split_periods(start, end, period.step)
-
-
-def _checked_crs(text: str) -> str:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS.from_user_input(text)
-    except CRSError:
-        raise ConfigError(f"grid.crs {text!r} is no known CRS", remedy="write e.g. EPSG:32633, or auto") from None
-    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
-        raise ConfigError(
-            f"grid.crs {text!r} ({crs.name}) is not a projected CRS in metres",
-            remedy="choose the UTM zone of the area (or `auto`), or another projected CRS in metres",
-        )
-    epsg = crs.to_epsg()
-    return f"EPSG:{epsg}" if epsg else crs.to_wkt()
 
 
 @dataclass(frozen=True)

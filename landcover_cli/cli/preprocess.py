@@ -58,6 +58,8 @@ def s2(
     _check("--resampling", resampling, ("bilinear", "nearest"))
     scenes = _scenes(products)
     settings = _settings(scenes[0], aoi, crs, res, bands, mask, offset, resampling)
+    if aoi is not None:
+        _refuse_elsewhere(scenes, settings, aoi)
     records = []
     for scene in scenes:
         target = out / scene.id
@@ -103,16 +105,23 @@ def _settings(
     first: Scene, aoi: Path | None, crs: str | None, res: float, bands: str, mask: str, offset: str, resampling: str
 ) -> S2Settings:
     from landcover_cli.config.sources import S2_LAND_BANDS
+    from landcover_cli.core.grid import metric_crs
     from landcover_cli.core.lattice import snap_out
     from landcover_cli.io.preprocess_s2 import S2Settings
     from landcover_cli.io.safe_s2 import require_bands
     from landcover_cli.io.vector import aoi_on_grid, read_aoi
     from landcover_cli.registry import load
+    from landcover_cli.sensors.sentinel2 import SENSOR
 
     names = tuple(bands.split(",")) if bands else S2_LAND_BANDS
+    unknown = [name for name in names if name not in SENSOR.band_names()]
+    if unknown:
+        raise UsageError(
+            f"--bands: {SENSOR.name} has no band {unknown[0]!r}", remedy=f"its bands: {', '.join(SENSOR.band_names())}"
+        )
     require_bands(first, names, first.id)
     own_crs, whole = _ground(first, names[0])
-    target = crs or own_crs
+    target = metric_crs(crs, "--crs") if crs else own_crs
     if aoi is not None:
         area = aoi_on_grid(read_aoi(aoi), target).bounds
     elif target == own_crs:
@@ -130,6 +139,23 @@ def _settings(
     )
 
 
+def _refuse_elsewhere(scenes: list[Scene], settings: S2Settings, aoi: Path) -> None:
+    """Refuse scenes that do not touch the area: their observations would hold nothing."""
+    import shapely
+
+    from landcover_cli.steps.preprocess_s2 import footprint_on
+
+    area = shapely.box(*settings.area_m)
+    for scene in scenes:
+        ground = footprint_on(scene, settings.crs)
+        if not ground.intersects(area):
+            there, here = (", ".join(f"{edge:.0f}" for edge in shape.bounds) for shape in (area, ground))
+            raise InputError(
+                f"AOI {aoi} ({there} in {settings.crs[:40]}) lies outside scene {scene.id} ({here})",
+                remedy="leave the scene out, or check the AOI",
+            )
+
+
 def _ground(scene: Scene, band: str) -> tuple[str, tuple[float, float, float, float]]:
     from landcover_cli.io.raster import gdal_env, open_raster, raster_info
 
@@ -139,7 +165,8 @@ def _ground(scene: Scene, band: str) -> tuple[str, tuple[float, float, float, fl
 
 
 Products = Annotated[
-    list[Path], typer.Argument(help="GRD products: SAFE folders, COG_SAFE folders or zips.", metavar="PRODUCT...")
+    list[Path],
+    typer.Argument(help="GRD or SLC products: SAFE folders, COG_SAFE folders or zips.", metavar="PRODUCT..."),
 ]
 Dem = Annotated[str, typer.Option(help="Terrain: a raster, a VRT, a folder of tiles, or flat:H for one height in m.")]
 DemHeight = Annotated[
@@ -163,6 +190,7 @@ Polarisation = Annotated[
     list[str] | None, typer.Option(help="VV, VH, HH, HV; several by commas or repeated; default: all.")
 ]
 DenoiseOpt = Annotated[str, typer.Option(help="Thermal noise: auto, force or off.")]
+Looks = Annotated[str, typer.Option(metavar="LINES,SAMPLES", help="Lines and samples of an SLC to average.")]
 LayersOpt = Annotated[list[str] | None, typer.Option(help="incidence, layover_shadow; the latter also marks the mask.")]
 Aoi = Annotated[Path | None, typer.Option(help="Polygon file; only its bounds are read.")]
 Crs = Annotated[str | None, typer.Option(help="CRS of the grid; default: the UTM zone of the area's centre.")]
@@ -189,6 +217,7 @@ def s1(
     speckle_option: SpeckleOption = None,
     polarisation: Polarisation = None,
     denoise: DenoiseOpt = "auto",
+    looks: Looks = "1,4",
     layers: LayersOpt = None,
     aoi: Aoi = None,
     crs: Crs = None,
@@ -202,7 +231,7 @@ def s1(
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Sentinel-1 GRD products as analysis-ready backscatter: one folder per product below DIR."""
+    """Sentinel-1 products as analysis-ready backscatter: one folder per product below DIR."""
     from landcover_cli.io.s1_prepare import S1Settings
 
     area_crs, area = _s1_area(aoi, crs)
@@ -215,6 +244,7 @@ def s1(
         speckle_options=_numbers(speckle_option or []),
         polarisations=_several(polarisation),
         denoise=denoise,  # type: ignore[arg-type]
+        looks=_looks(looks),
         layers=_several(layers, upper=False),
         crs=area_crs,
         gsd_m=res,
@@ -330,6 +360,14 @@ def _execution(memory: str | None, workers: int | None) -> S1Execution:
 def _several(values: list[str] | None, *, upper: bool = True) -> tuple[str, ...]:
     parts = [part.strip() for value in values or [] for part in value.replace(",", " ").split()]
     return tuple(part.upper() if upper else part for part in parts)
+
+
+def _looks(text: str) -> tuple[int, int]:
+    try:
+        lines, samples = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--looks {text!r} is not LINES,SAMPLES", remedy="write e.g. 1,4") from None
+    return lines, samples
 
 
 def _numbers(values: list[str]) -> dict[str, float | int]:

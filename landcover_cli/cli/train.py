@@ -81,10 +81,9 @@ def _config(given: dict[str, Any], overrides: list[str]) -> TrainConfig:
         UsageError: An override that is not KEY=VALUE.
         ConfigError: An unknown key or a value out of range.
     """
-    import yaml
-
     from landcover_cli.config.learning import TrainConfig
     from landcover_cli.config.pipeline import parse_section
+    from landcover_cli.config.strictyaml import load_document
 
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -93,6 +92,12 @@ def _config(given: dict[str, Any], overrides: list[str]) -> TrainConfig:
         *parents, leaf = key.removeprefix("train.").split(".")
         where = given
         for parent in parents:
-            where = where.setdefault(parent, {})
-        where[leaf] = yaml.safe_load(value)
+            inner = where.get(parent)
+            if not isinstance(inner, dict):
+                inner = where[parent] = {}
+            where = inner
+        try:
+            where[leaf] = load_document(value)
+        except ValueError:
+            where[leaf] = value
     return parse_section(TrainConfig, given, "train", "lc train")

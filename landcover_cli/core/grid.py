@@ -147,3 +147,29 @@ def utm_epsg(lon: float, lat: float) -> int:
     if 72 <= lat <= 84 and 0 <= lon < 42:
         zone = 31 if lon < 9 else 33 if lon < 21 else 35 if lon < 33 else 37
     return (32600 if lat >= 0 else 32700) + zone
+
+
+def metric_crs(text: str, what: str) -> str:
+    """The CRS of a grid: ``EPSG:<code>`` where it has one, else WKT.
+
+    Args:
+        text: What the user wrote.
+        what: Where, for messages: ``grid.crs``, ``--crs``.
+
+    Raises:
+        ConfigError: No known CRS, or not a projected one in metres.
+    """
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError:
+        raise ConfigError(f"{what} {text!r} is no known CRS", remedy="write e.g. EPSG:32633") from None
+    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
+        raise ConfigError(
+            f"{what} {text!r} ({crs.name}) is not a projected CRS in metres",
+            remedy="choose the UTM zone of the area, or another projected CRS in metres",
+        )
+    epsg = crs.to_epsg()
+    return f"EPSG:{epsg}" if epsg else crs.to_wkt()

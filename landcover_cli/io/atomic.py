@@ -13,6 +13,7 @@ from pathlib import Path
 from landcover_cli.errors import InputError, StorageError
 
 _FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+FULL = ("No space left on device", "Disk quota exceeded")
 # A file where a folder should be, or a name that the file system does not take.
 _STORAGE_ERRNOS = _FULL_OR_FORBIDDEN | {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
@@ -40,7 +41,7 @@ def is_storage_error(error: BaseException) -> bool:
     """
     if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
         return True
-    return "No space left on device" in str(error)
+    return any(phrase in f"{error} {error.__cause__ or ''}" for phrase in (*FULL, "File too large"))
 
 
 @contextmanager

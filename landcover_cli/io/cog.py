@@ -17,7 +17,8 @@ import rasterio.shutil
 from rasterio.windows import Window
 
 from landcover_cli.errors import InputError, StorageError
-from landcover_cli.io.tilewriter import BLOCK_PX, gdal_errors, write_error
+from landcover_cli.io.rasterwrite import gdal_errors, write_error
+from landcover_cli.io.tilewriter import BLOCK_PX
 
 _GDAL_ERRORS = gdal_errors()
 

@@ -303,6 +303,7 @@ class CubeSeries:
             arrays = {name: _read_array(piece.path, name, span, of) for name in ("data", "valid", "n_clear")}
             for i, t in pairs:
                 ok = arrays["valid"][i - span.start]
+                _refuse_lost(piece.path, arrays["data"][i - span.start], ok)
                 data[t][:, *to] = np.where(ok, arrays["data"][i - span.start], 0)
                 valid[t][to] = ok
                 n_clear[t][to] = arrays["n_clear"][i - span.start]
@@ -329,6 +330,20 @@ def _open_array(path: Path, name: str, stamp: int) -> zarr.Array:
     import zarr
 
     return zarr.open_array(path / name, mode="r", zarr_format=3)
+
+
+def _refuse_lost(path: Path, data_byx: np.ndarray, valid_yx: np.ndarray) -> None:
+    """Refuse pixels that are called valid and hold nothing: a chunk whose file is gone reads as fill, without a word.
+
+    A chunk holds every band of its pixels, so that the first band tells.
+    """
+    first = data_byx[0]
+    lost = valid_yx & (np.isnan(first) if first.dtype.kind == "f" else first == 0)
+    if lost.any():
+        raise InputError(
+            f"cube {path}: {int(lost.sum())} valid pixels hold no data; a file below {path / 'data'} is gone",
+            remedy="make the cube again",
+        )
 
 
 def _read_array(path: Path, name: str, t: slice, yx: tuple[slice, slice]) -> np.ndarray:

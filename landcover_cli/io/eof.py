@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -68,16 +69,40 @@ def list_orbit_files(folder: Path) -> tuple[OrbitFile, ...]:
     Returns:
         The files; files of other names are ignored.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        match = _NAME.match(path.name)
-        if match and path.is_file():
-            try:
-                times = [_compact(match.group(i)) for i in (3, 4, 5)]
-            except ValueError:
-                continue
-            found.append(OrbitFile(path, match.group(1).upper(), match.group(2).upper(), *times))
-    return tuple(found)
+    named = ((path, name_orbit_file(path)) for path in sorted(folder.rglob("*")))
+    return tuple(file for path, file in named if file is not None and path.is_file())
+
+
+def name_orbit_file(path: Path) -> OrbitFile | None:
+    """What the name of a file says of it; None where it is not that of an orbit file. Nothing is opened."""
+    match = _NAME.match(path.name)
+    if match is None:
+        return None
+    try:
+        times = [_compact(match.group(i)) for i in (3, 4, 5)]
+    except ValueError:
+        return None
+    return OrbitFile(path, match.group(1).upper(), match.group(2).upper(), *times)
+
+
+def best_orbit_file(
+    files: Iterable[OrbitFile], mission: str, start: np.datetime64, stop: np.datetime64
+) -> OrbitFile | None:
+    """The best of some orbit files for an acquisition: POEORB before RESORB, then the newest creation.
+
+    Args:
+        files: What there is.
+        mission: "S1A".. "S1D".
+        start: Start of sensing, UTC.
+        stop: Stop of sensing, UTC.
+
+    Returns:
+        The file; None if none covers the acquisition.
+    """
+    fitting = [f for f in files if f.covers(mission, start, stop)]
+    return min(
+        fitting, key=lambda f: (_KINDS.index(f.kind), -int(f.created.astype(np.int64)), f.path.name), default=None
+    )
 
 
 def select_orbit_file(folder: Path, mission: str, start: np.datetime64, stop: np.datetime64) -> OrbitFile:
@@ -98,15 +123,15 @@ def select_orbit_file(folder: Path, mission: str, start: np.datetime64, stop: np
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of orbit files", remedy="check the path given as --orbits")
     files = list_orbit_files(folder)
-    fitting = [f for f in files if f.covers(mission, start, stop)]
-    if not fitting:
+    best = best_orbit_file(files, mission, start, stop)
+    if best is None:
         of_mission = sum(f.mission == mission for f in files)
         raise InputError(
             f"{folder}: none of {len(files)} orbit files ({of_mission} of {mission}) covers {mission} from {start} "
             f"to {stop} with {COVER_MARGIN_S:.0f} s to spare",
-            remedy="fetch the POEORB or RESORB file of that mission and date, or use the orbit of the annotation",
+            remedy="fetch it with `lc fetch orbits`, or use the orbit of the annotation",
         )
-    return min(fitting, key=lambda f: (_KINDS.index(f.kind), -int(f.created.astype(np.int64)), f.path.name))
+    return best
 
 
 def read_eof(
@@ -178,7 +203,8 @@ def _vectors(root: ET.Element, name: str, epoch: np.datetime64) -> tuple[np.ndar
 
 def _eof_bytes(path: Path) -> bytes:
     try:
-        if path.suffix.lower() != ".zip":
+        # A download is checked before it has its name.
+        if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
             return path.read_bytes()
         with zipfile.ZipFile(path) as archive:
             inside = [m for m in archive.infolist() if m.filename.upper().endswith(".EOF")]

@@ -1,4 +1,4 @@
-"""One Sentinel-1 GRD product onto a grid: noise, calibration, speckle, terrain flattening, terrain correction.
+"""One Sentinel-1 product onto a grid: noise, calibration, speckle, terrain flattening, terrain correction.
 
 `prepare_s1` reads metadata and terrain, and refuses whatever cannot work before a pixel is touched; `preprocess_s1`
 writes the observation. Finished blocks come in the order of the radar's lines; they wait in an uncompressed scratch
@@ -27,8 +27,10 @@ from landcover_cli.io.rasterwrite import create_geotiff
 from landcover_cli.io.s1_plan import BLOCK_PX
 from landcover_cli.io.s1_prepare import LAYER_FILES, PreparedS1, create_scratch
 from landcover_cli.io.s1_scene import SceneBlock, geocode_scene
+from landcover_cli.io.s1_slc import open_slc
 from landcover_cli.io.s1_slices import assemble_slices
 from landcover_cli.io.s1_source import STRIP_LINES, IntensitySource, grd_sources
+from landcover_cli.sar.terrain import search_halo_px
 from landcover_cli.sar.types import Backscatter
 
 if TYPE_CHECKING:
@@ -117,6 +119,12 @@ def _geocode(prepared: PreparedS1, work: Path, how: S1Execution) -> Path:
 
 def _sources(prepared: PreparedS1, backscatter: Backscatter) -> Mapping[str, IntensitySource]:
     denoise = prepared.settings.denoise
+    if prepared.products[0].meta.product_type == "SLC":
+        looks = prepared.settings.looks
+        slc = open_slc(
+            prepared.products[0], prepared.about.bands, looks=looks, backscatter=backscatter, denoise=denoise
+        )
+        return slc.sources
     if len(prepared.products) == 1:
         return grd_sources(prepared.channels[0], backscatter=backscatter, denoise=denoise)
     bands = prepared.about.bands
@@ -134,7 +142,11 @@ def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
     lines = max(p.lines[1] - p.lines[0] for p in prepared.plan.blocks)
     strip = STRIP_LINES * prepared.reads_px[1] * 4 * len(prepared.about.bands)
     fixed = strip * (3 + lines // STRIP_LINES + 1) + 160 * 1024**2
-    each = how.block_px**2 * 8 * 25
+    edge = how.block_px
+    if "layover_shadow" in prepared.settings.layers:
+        low, high = prepared.plan.height_range_m
+        edge += 2 * search_halo_px(high - low, prepared.about.gsd_m)
+    each = edge**2 * 8 * 25
     fit = int((how.memory_bytes - fixed) // each)
     if fit < how.workers:
         _log.debug("%s: memory for %d of %d threads", prepared.about.id, max(fit, 1), how.workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import rasterio
 from affine import Affine
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from landcover_cli.errors import StorageError
-from landcover_cli.io.atomic import is_storage_error, storage_error
+from landcover_cli.io.atomic import FULL, is_storage_error, storage_error
+from landcover_cli.io.tiffcheck import tiff_is_whole
 
 BLOCK_PX = 512
 Bounds = tuple[float, float, float, float]
@@ -60,13 +62,13 @@ def create_geotiff(
             if tags:
                 dataset.update_tags(**tags)
             yield dataset
+    except gdal_errors()[:2] as error:  # before OSError: some of rasterio's errors are both, without a number
+        raise write_error(path, error) from error
     except OSError as error:
         if is_storage_error(error):
             raise storage_error(path, error) from error
         raise
-    except RasterioError as error:
-        text = str(error.__cause__ or error)
-        raise StorageError(f"cannot write {path}: {text}", remedy="check free space and permissions") from error
+    refuse_cut_short(path)
 
 
 def _profile(
@@ -95,3 +97,39 @@ def _profile(
         edge = [max(16, -(-size // 16) * 16) for size in (height, width)]
         profile |= {"tiled": True, "blockysize": edge[0], "blockxsize": edge[1]}
     return profile
+
+
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """What rasterio raises when GDAL fails: its own classes, GDAL's wrapped ones, the system's."""
+    from rasterio._err import CPLE_BaseError
+
+    return RasterioError, CPLE_BaseError, OSError
+
+
+def write_error(path: Path, error: Exception) -> StorageError:
+    """The user's view of a failed raster write; GDAL's words, for they often name the cause.
+
+    Everything that is written comes from checked values, so that a failure here is one of storage.
+    """
+    said = " ".join(f"{error} {error.__cause__ or ''}".split())
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        free = None
+    if any(phrase in said for phrase in FULL) or (free is not None and free < 1024**2):
+        return StorageError(
+            f"cannot write {path}: the disk is full", remedy="free space, then run the same command again"
+        )
+    return StorageError(f"cannot write {path}: {said[:300]}", remedy="check free space, quota and permissions")
+
+
+def refuse_cut_short(path: Path) -> None:
+    """Refuse a TIFF that was just closed and is not whole: a full disk may cut it short without a word from GDAL.
+
+    Raises:
+        StorageError: It is shorter than its own structure says.
+    """
+    with path.open("rb") as stream:
+        size = path.stat().st_size
+        if size < 8 or not tiff_is_whole(stream, size):
+            raise write_error(path, RasterioIOError("the file was cut short"))

@@ -1,4 +1,4 @@
-"""What a Sentinel-1 GRD product needs before a pixel is read: geometry, terrain, checks, a plan.
+"""What a Sentinel-1 product needs before a pixel is read: geometry, terrain, checks, a plan.
 
 Whatever cannot work is refused here, with its name and a remedy, before anything is written.
 """
@@ -18,7 +18,7 @@ import rasterio
 import shapely
 from affine import Affine
 
-from landcover_cli.core.grid import geobox_from_bounds, utm_epsg
+from landcover_cli.core.grid import geobox_from_bounds, metric_crs, utm_epsg
 from landcover_cli.core.lattice import Bounds, Lattice, intersect, snap_out
 from landcover_cli.errors import InputError, UsageError
 from landcover_cli.io.dem import Dem, datum_offset, open_dem
@@ -33,9 +33,10 @@ from landcover_cli.sar.geocoding import RadarModel, radar_model
 from landcover_cli.sar.ground import Block, MapLattice, lattice_of
 from landcover_cli.sar.noise import Denoise, noise_state
 from landcover_cli.sar.orbit import interpolate_orbit
+from landcover_cli.sar.slc import slc_grid
 from landcover_cli.sar.slices import assemble_annotations
 from landcover_cli.sar.speckle import SpeckleFilter, create
-from landcover_cli.sar.types import GeolocationGrid, OrbitStateVectors, S1Annotation, S1Channel
+from landcover_cli.sar.types import GeolocationGrid, OrbitStateVectors, ProductMeta, S1Annotation, S1Channel
 from landcover_cli.sensors.sentinel1 import SENSOR
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ class S1Settings:
         speckle_options: Parameters of the filter.
         polarisations: In order; empty for all of the product.
         denoise: See `landcover_cli.sar.noise.noise_state`.
+        looks: Lines and samples of an SLC to average.
         layers: Any of "incidence" and "layover_shadow"; the latter also marks such pixels in the mask.
         crs: CRS of the grid; None for the UTM zone of the scene's centre.
-        gsd_m: Pixel edge; None for the product's own pixel spacing.
+        gsd_m: Pixel edge; None for the product's own pixel spacing, 10 m at least.
         area_m: Bounds to cover at most, in `crs`; None for the whole scene.
         may_miss: An area that the scene does not reach gives an observation without a pixel instead of an error.
     """
@@ -87,6 +89,7 @@ class S1Settings:
     speckle_options: Mapping[str, Any] = field(default_factory=dict)
     polarisations: tuple[str, ...] = ()
     denoise: Denoise = "auto"
+    looks: tuple[int, int] = (1, 4)
     layers: tuple[str, ...] = ()
     crs: str | None = None
     gsd_m: float | None = None
@@ -134,7 +137,7 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
     """Check a product, its orbit and its terrain, and plan the work.
 
     Args:
-        products: A GRD product, or the consecutive slices of one pass, which become one image.
+        products: A GRD or SLC product, or the consecutive GRD slices of one pass, which become one image.
         settings: Grid, terrain, radiometry.
         block_px: Edge of a map block.
 
@@ -147,10 +150,10 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
             orbit file fits; the DEM is missing, without CRS or datum, of another datum than said, or does not cover
             the area; the area lies off the scene.
     """
-    speckle = _speckle(settings)
     ordered = tuple(sorted(products, key=lambda p: p.meta.start))
+    speckle = _speckle(settings, ordered[0].meta)
     channels = tuple(_channels(product, settings) for product in ordered)
-    annotation = assemble_annotations([of_one[0].annotation for of_one in channels]).annotation
+    annotation = _annotation(channels, settings)
     crs, gsd_m = _grid(annotation, settings)
     outline = _outline(annotation.geolocation, crs)
     bounds = _bounds(annotation.meta.product_id, outline, settings, gsd_m)
@@ -202,12 +205,14 @@ def _describe(
         "resampling": "bilinear",
         "layers": sorted(settings.layers),
     }
+    if annotation.meta.product_type == "SLC":
+        facts |= {"multilook": list(settings.looks), "swaths": annotation.swath.split("+")}
     crs, gsd_m, bounds = grid
     return Observation(
         id=pass_id([product.meta.product_id for product in products]),
         sensor=SENSOR.name,
         datetime=f"{annotation.meta.start.astype('datetime64[us]')}Z",
-        bands=tuple(c.annotation.polarisation for c in channels[0]),
+        bands=tuple(dict.fromkeys(c.annotation.polarisation for c in channels[0])),
         units=UNITS[settings.backscatter],
         scale=1.0,
         offset=0.0,
@@ -226,7 +231,7 @@ def pass_id(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 
 
-def _speckle(settings: S1Settings) -> SpeckleFilter | None:
+def _speckle(settings: S1Settings, meta: ProductMeta) -> SpeckleFilter | None:
     unknown = sorted(set(settings.layers) - set(LAYERS))
     if unknown:
         raise UsageError(f"layer {unknown[0]!r} is unknown", remedy=f"choose among {', '.join(LAYERS)}")
@@ -240,7 +245,11 @@ def _speckle(settings: S1Settings) -> SpeckleFilter | None:
             f"speckle filter {settings.speckle!r} needs a stack of dates, a product is one",
             remedy="choose a filter of one image, such as refined_lee",
         )
-    return speckle
+    own_looks = (meta.mode, meta.product_type, meta.resolution_class) == ("IW", "GRD", "H")
+    if own_looks or "looks" in settings.speckle_options or settings.speckle == "boxcar":
+        return speckle
+    # The filters' own number of looks is that of IW GRDH; other products get the estimate of their whole scene.
+    return create(settings.speckle, **{**settings.speckle_options, "looks": None})
 
 
 def _speckle_facts(speckle: SpeckleFilter | None) -> dict[str, Any]:
@@ -251,32 +260,37 @@ def _speckle_facts(speckle: SpeckleFilter | None) -> dict[str, Any]:
 
 
 def _channels(product: S1Product, settings: S1Settings) -> tuple[S1Channel, ...]:
-    meta = product.meta
-    if meta.product_type != "GRD":
-        raise InputError(
-            f"{meta.product_id} is an {meta.product_type} product; a GRD is needed here", remedy="give the GRD product"
-        )
+    """Channels of a product; of an SLC each sub-swath in each polarisation."""
     wanted = tuple(p.upper() for p in settings.polarisations) or product.polarisations
+    swaths = product.swaths if product.meta.product_type == "SLC" else (None,)
     need_noise = settings.denoise != "off"
-    channels = tuple(product.channel(p, need_noise=need_noise) for p in wanted)
+    channels = tuple(product.channel(p, swath, need_noise=need_noise) for p in wanted for swath in swaths)
     for channel in channels:
         with open_measurement(channel):  # size, type and truncation show in the header
             pass
     return channels
 
 
+def _annotation(channels: tuple[tuple[S1Channel, ...], ...], settings: S1Settings) -> S1Annotation:
+    """Annotation of the image that is geocoded."""
+    first = channels[0][0].annotation
+    if first.meta.product_type != "SLC":
+        return assemble_annotations([of_one[0].annotation for of_one in channels]).annotation
+    if len(channels) > 1:
+        raise InputError(
+            f"{first.meta.product_id} and {len(channels) - 1} more: SLC products are not assembled",
+            remedy="process them one by one",
+        )
+    return slc_grid(
+        [c.annotation for c in channels[0] if c.annotation.polarisation == first.polarisation], settings.looks
+    ).annotation
+
+
 def _grid(annotation: S1Annotation, settings: S1Settings) -> tuple[str, float]:
     ties = annotation.geolocation
     middle = int(np.argmin(np.hypot(ties.line - ties.line.mean(), ties.pixel - ties.pixel.mean())))
     text = settings.crs or f"EPSG:{utm_epsg(float(ties.lon_deg[middle]), float(ties.lat_deg[middle]))}"
-    try:
-        crs = pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError:
-        raise UsageError(f"CRS {text!r} is unknown", remedy="write e.g. EPSG:32633") from None
-    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
-        raise UsageError(f"CRS {text!r} is not projected in metres", remedy="choose e.g. the UTM zone of the scene")
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_wkt(), settings.gsd_m or float(round(annotation.image.range_spacing_m))
+    return metric_crs(text, "--crs"), settings.gsd_m or float(round(max(annotation.image.range_spacing_m, 10.0)))
 
 
 def _outline(ties: GeolocationGrid, crs: str) -> BaseGeometry:

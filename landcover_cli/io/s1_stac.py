@@ -37,9 +37,6 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 # Looks in range and azimuth, equivalent looks, resolution in range and azimuth (m).
 _PRODUCTS: dict[str, tuple[int, int, float, float, float]] = {
     "IW_GRDH": (5, 1, 4.4, 20.0, 22.0),
-    "IW_GRDM": (22, 5, 81.8, 88.0, 87.0),
-    "EW_GRDH": (3, 1, 2.7, 50.0, 50.0),
-    "EW_GRDM": (6, 2, 10.7, 93.0, 87.0),
 }
 _TITLES = {
     "incidence": "Local incidence angle, degrees",

@@ -38,6 +38,8 @@ def tiff_is_whole(stream: Any, size: int) -> bool:
     big = head[2:4] in {b"+\0", b"\0+"}
     try:
         (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
+        if at == 0:
+            return False  # a file that was begun and never closed has no directory yet
         seen: set[int] = set()
         while at and at not in seen and len(seen) < _MAX_DIRECTORIES:
             seen.add(at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,12 @@ from types import TracebackType
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from landcover_cli.core.windows import PixelBox
-from landcover_cli.errors import StorageError
+from landcover_cli.io.rasterwrite import gdal_errors, refuse_cut_short, write_error
+
+_GDAL_ERRORS = gdal_errors()
 
 BLOCK_PX = 512
 Rgba = tuple[int, int, int, int]
@@ -149,30 +149,4 @@ class TileWriter:
             self._file.close()
         except _GDAL_ERRORS as error:
             raise write_error(self._path, error) from error
-
-
-def gdal_errors() -> tuple[type[Exception], ...]:
-    """What rasterio raises when GDAL fails: its own classes, GDAL's wrapped ones, the system's."""
-    from rasterio._err import CPLE_BaseError
-
-    return RasterioError, CPLE_BaseError, OSError
-
-
-_GDAL_ERRORS = gdal_errors()
-
-
-def write_error(path: Path, error: Exception) -> StorageError:
-    """The user's view of a failed raster write; GDAL's words, for they often name the cause.
-
-    Everything that is written comes from checked values, so that a failure here is one of storage.
-    """
-    said = " ".join(f"{error} {error.__cause__ or ''}".split())
-    try:
-        free = shutil.disk_usage(path.parent).free
-    except OSError:
-        free = None
-    if "No space left" in said or (free is not None and free < 1024**2):
-        return StorageError(
-            f"cannot write {path}: the disk is full", remedy="free space, then run the same command again"
-        )
-    return StorageError(f"cannot write {path}: {said[:300]}", remedy="check free space, quota and permissions")
+        refuse_cut_short(self._path)

@@ -2,8 +2,8 @@
 
 A place is in shadow if a nearer one on its range line is seen under the same or a larger look angle. Before any line is
 followed, the largest look angle of everything nearer is swept over the grid in one pass, taking the larger of what lies
-straight ahead and of both sides: where even that stays below a place's own look angle, nothing hides it. In most terrain
-this leaves nothing to be followed.
+straight ahead and of both sides: where even that stays below a place's own look angle, nothing hides it. Mostly
+nothing is left to be followed.
 
 The look angle barely depends on time (along the track it is at its turning point): the zero-Doppler time of the
 ellipsoid below a place, some milliseconds off, changes it by less than 1e-10 of a degree.
@@ -125,7 +125,7 @@ def _steepest_lit_m(direction: RangeDirection) -> float:
 
 
 def _may_shade(height_m: FloatArray, step: tuple[int, int], lit_m: float) -> bool:
-    """Whether the ground anywhere falls off as steeply as the rays: without such a step there is no shadow behind it."""
+    """Whether the ground anywhere falls off as steeply as the rays; if not, there is no shadow."""
     turned = height_m if step[0] else np.ascontiguousarray(height_m.T)
     return bool(_falls(turned, sum(step) < 0, lit_m))
 

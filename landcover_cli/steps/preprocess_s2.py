@@ -140,9 +140,12 @@ def expand(ctx: PlanContext, region: Region, name: str, patterns: tuple[str, ...
     found: set[Path] = set()
     for pattern in patterns:
         text = str(ctx.path(pattern, region))
+        # The folder of the pipeline file is no pattern, whatever letters it has.
+        if text.startswith(f"{ctx.base}{os.sep}"):
+            text = glob.escape(str(ctx.base)) + text[len(str(ctx.base)) :]
         matches = glob.glob(text, recursive=True)  # noqa: PTH207  the pattern may be absolute
         if not matches:
-            _log.warning("source %r: nothing matches %s", name, text)
+            _log.warning("source %r: nothing matches %s", name, ctx.path(pattern, region))
         found.update(Path(os.path.normpath(match)) for match in matches)
     return sorted(found)
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from landcover_cli.cli.app import app
 from landcover_cli.errors import InputError, UsageError
+from landcover_cli.io.safe_s1 import open_s1_product
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,6 @@ def test_no_worker_block_or_memory_changes_a_byte(place, tmp_path, monkeypatch):
     lc(place, tmp_path / "b", "--layers", "layover_shadow", "--workers", 3, "--memory", "1MB")
     from landcover_cli.io import preprocess_s1, s1_prepare, s1_source
     from landcover_cli.io.s1_output import S1Output, write_deliverables
-    from landcover_cli.io.safe_s1 import open_s1_product
 
     monkeypatch.setattr(s1_source, "STRIP_LINES", 48)
     monkeypatch.setattr("landcover_cli.io.s1_scene.STRIP_LINES", 48)
@@ -150,6 +150,44 @@ def test_the_default_grid_is_the_products_own(place, tmp_path):
     result = CliRunner().invoke(app, [str(a) for a in args], catch_exceptions=False)
     shown = json.loads(result.stdout)[0]
     assert (shown["crs"], shown["gsd_m"]) == ("EPSG:32633", 10.0)
+
+
+def write_eof(folder: Path, product: Path) -> Path:
+    """An orbit file that says what the annotation says."""
+    opened = open_s1_product(product)
+    orbit = opened.annotation("VV").orbit
+    times = [orbit.epoch + np.timedelta64(round(t * 1e6), "us") for t in orbit.time_s]
+    vectors = "".join(
+        f"<OSV><UTC>UTC={t.astype('datetime64[us]')!s}</UTC>"
+        + "".join(f"<{axis}>{value!r}</{axis}>" for axis, value in zip("XYZ", map(float, p), strict=True))
+        + "".join(f"<V{axis}>{value!r}</V{axis}>" for axis, value in zip("XYZ", map(float, v), strict=True))
+        + "</OSV>"
+        for t, p, v in zip(times, orbit.position_m, orbit.velocity_ms, strict=True)
+    )
+    first, last = (str(t.astype("datetime64[s]")).replace("-", "").replace(":", "") for t in (times[0], times[-1]))
+    folder.mkdir()
+    path = folder / f"S1A_OPER_AUX_POEORB_OPOD_20210206T121508_V{first}_{last}.EOF"
+    path.write_text(
+        "<Earth_Explorer_File><Earth_Explorer_Header><Fixed_Header><Mission>Sentinel-1A</Mission></Fixed_Header>"
+        "<Variable_Header><Ref_Frame>EARTH_FIXED</Ref_Frame></Variable_Header></Earth_Explorer_Header>"
+        f"<Data_Block><List_of_OSVs>{vectors}</List_of_OSVs></Data_Block></Earth_Explorer_File>",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_the_orbit_file_is_used_and_recorded(place, tmp_path):
+    eof = write_eof(tmp_path / "orbits", safe_of(place))
+    lc(place, tmp_path / "eof", "--orbits", eof.parent, "--no-cog")
+    lc(place, tmp_path / "own", "--no-cog")
+    values, sources = [], []
+    for name in ("eof", "own"):
+        folder = next((tmp_path / name).iterdir())
+        sources.append(json.loads((folder / "observation.json").read_text())["facts"]["orbit"])
+        with rasterio.open(folder / "data.tif") as dataset:
+            values.append(dataset.read())
+    assert sources == [eof.name, "annotation/Auxiliary"]
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-3)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -222,7 +260,6 @@ def test_a_wrong_datum_shows_in_the_tie_points(place, tmp_path, shared_data: Cal
 def test_a_wrong_datum_is_suspected_without_any_geoid(place, tmp_path, monkeypatch, caplog):
     from landcover_cli.io.dem import open_dem
     from landcover_cli.io.s1_prepare import check_datum
-    from landcover_cli.io.safe_s1 import open_s1_product
 
     monkeypatch.setattr("landcover_cli.io.geoid.proj_folders", list)
     dem = open_dem(write_dem(tmp_path / "above_sea.tif", shift_m=-UNDULATION_M), "ellipsoidal")
@@ -278,7 +315,7 @@ def test_an_area_off_the_scene_is_refused(place, tmp_path):
         (("--scale", "log"), "scale 'log' is unknown"),
         (("--limits", "1"), "is not LOW,HIGH"),
         (("--limits", "1,2"), "limits are those of the 8-bit stretch"),
-        (("--crs", "EPSG:4326"), "is not projected in metres"),
+        (("--crs", "EPSG:4326"), "is not a projected CRS in metres"),
         (("--memory", "much"), "--memory"),
     ],
 )
