@@ -25,7 +25,6 @@ from landcover_cli.demo.region import BROADLEAF, BUILT, CONIFER, GRASS, WATER
 
 Array = NDArray[np.float32]
 
-POLARISATIONS = ("VV", "VH")
 # On the ellipsoid in the middle of the region, as relative orbit 44 sees it.
 INCIDENCE_DEG = 39.1
 # GRD in IW mode: five looks in range of unequal weight are equivalent to 4.4 independent ones, and the resolution of

@@ -1,8 +1,7 @@
-"""GeoTIFFs of the demo: radar series, elevation, truth."""
+"""GeoTIFFs of the demo: elevation, truth."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +11,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from landcover_cli.demo.backscatter import POLARISATIONS
 from landcover_cli.demo.region import CLASSES, EPSG, LEFT_M, PIXEL_M, TOP_M, Region
 from landcover_cli.demo.terrain import Terrain
 
 ARC_SECOND_DEG = 1 / 3600
 _MARGIN_PX = 40
-
-
-def write_gamma0(
-    folder: Path,
-    when: datetime,
-    gamma0: NDArray[np.float32],
-    *,
-    platform: str = "S1A",
-    orbit_direction: str = "ASCENDING",
-    origin_m: tuple[float, float] = (LEFT_M, TOP_M),
-    epsg: int = EPSG,
-) -> Path:
-    """Write one date of ready-made Sentinel-1 backscatter.
-
-    Args:
-        folder: Target folder.
-        when: Acquisition, UTC.
-        gamma0: ``(2, rows, cols)`` linear power, VV then VH; NaN is no data.
-        platform: ``S1A``, ``S1B`` or ``S1C``.
-        orbit_direction: ``ASCENDING`` or ``DESCENDING``.
-        origin_m: (left, top).
-        epsg: CRS.
-    """
-    path = folder / f"{platform}_IW_GRDH_1SDV_{when:%Y%m%dT%H%M%S}_gamma0.tif"
-    tags = {
-        "ACQUISITION_DATETIME": f"{when:%Y-%m-%dT%H:%M:%S}Z",
-        "UNITS": "gamma0_linear",
-        "ORBIT_DIRECTION": orbit_direction,
-        "PLATFORM": platform,
-    }
-    transform = Affine(PIXEL_M, 0, origin_m[0], 0, -PIXEL_M, origin_m[1])
-    _write(path, gamma0, f"EPSG:{epsg}", transform, float("nan"), tags, POLARISATIONS)
-    return path
 
 
 def write_truth(path: Path, truth_yx: NDArray[np.uint8], *, east_only: bool = False) -> None:
@@ -62,9 +27,7 @@ def write_truth(path: Path, truth_yx: NDArray[np.uint8], *, east_only: bool = Fa
     _write(path, codes[None], f"EPSG:{EPSG}", transform, 0, {}, ("class_code",))
 
 
-def write_dem(
-    path: Path, region: Region, terrain: Terrain, bounds_lonlat: tuple[float, float, float, float]
-) -> None:
+def write_dem(path: Path, region: Region, terrain: Terrain, bounds_lonlat: tuple[float, float, float, float]) -> None:
     """Write heights above the ellipsoid on a grid of one arc second in geographic coordinates.
 
     Args:

@@ -23,7 +23,7 @@ nothing else.
 | `pipeline.yaml` | the run: `lc run pipeline.yaml` |
 | `region.geojson` | area of interest, 60 m inside the data |
 | `s2/*.SAFE` | {n_s2} Sentinel-2 Level-2A products: B02 B03 B04 B08 at 10 m, B05 B06 B07 B8A B11 B12 and SCL at 20 m |
-| `s1/*.SAFE` | {n_s1} Sentinel-1A GRD products (IW, high resolution) of relative orbit {orbit}, ascending: VV and VH in radar geometry, with orbit, calibration and noise |
+| `s1/*.SAFE` | {n_s1} Sentinel-1A IW GRD products, relative orbit {orbit}, ascending: VV, VH in radar geometry |
 | `dem/dem.tif` | elevation at 1 arc second in EPSG:4326, metres above the ellipsoid |
 | `labels.gpkg` | {n_labels} polygons with `class_code` and `class_name`: half of the western parcels, no eastern |
 | `legend.yaml` | the classes |
