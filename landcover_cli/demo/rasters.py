@@ -34,8 +34,8 @@ def write_dem(path: Path, region: Region, terrain: Terrain, bounds_lonlat: tuple
         path: Target.
         region: The region, to whose south-western corner the terrain is relative.
         terrain: The hills.
-        bounds_lonlat: (west, south, east, north) of the radar images. The margin of 40 arc seconds, 800 m or more, holds
-            what hills shift into them: ground 400 m high shows 500 m nearer to the radar than the ellipsoid below it.
+        bounds_lonlat: (west, south, east, north) of the radar images. The margin of 40 arc seconds, 800 m or more,
+            holds what heights shift into them: ground 400 m high shows 500 m nearer than the ellipsoid below it.
     """
     left, bottom, _, _ = region.bounds_m
     west, south, east, north = (edge / ARC_SECOND_DEG for edge in bounds_lonlat)
