@@ -143,7 +143,8 @@ class Project:
 
 def linked(source: Path, target: Path) -> Path:
     """A copy of a folder as hard links."""
-    shutil.copytree(source, target, copy_function=_link)
+    # The lock is written in place.
+    shutil.copytree(source, target, copy_function=_link, ignore=shutil.ignore_patterns("lock"))
     return target
 
 
@@ -155,8 +156,9 @@ def _link(source: str, target: str) -> None:
 
 
 def tree(folder: Path) -> set[str]:
-    """Everything below a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """All files below a folder, and what is hidden: scratch is."""
+    found = (path for path in folder.rglob("*") if not path.is_dir() or path.name.startswith("."))
+    return {str(path.relative_to(folder)) for path in found}
 
 
 @contextmanager

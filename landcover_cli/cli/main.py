@@ -12,6 +12,10 @@ from landcover_cli.errors import LcError
 
 log = logging.getLogger("lc")
 
+_STOPPED = {130: "interrupted", 143: "terminated"}
+_asked: list[int] = []
+"""Exit codes of the signals that came, in order."""
+
 
 class Terminated(BaseException):
     """SIGTERM; like KeyboardInterrupt, it is no error of the program."""
@@ -20,6 +24,7 @@ class Terminated(BaseException):
 def main() -> None:
     """Run `lc`; never returns."""
     signal.signal(signal.SIGTERM, _on_term)
+    signal.signal(signal.SIGINT, _on_int)
     debug = "--debug" in sys.argv or os.environ.get("LC_DEBUG") == "1"
     try:
         code = _run()
@@ -29,15 +34,20 @@ def main() -> None:
         _complain(f"error: {error.problem}", error.remedy)
         code = error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted; finished units are kept", "run the same command again to go on")
         code = 130
     except Terminated:
-        _complain("terminated; finished units are kept", "run the same command again to go on")
         code = 143
     except Exception as error:
-        if debug:
+        if _asked:
+            # Libraries swallow an interrupt that falls into their imports and fail with an error of their own later.
+            code = _asked[0]
+        elif debug:
             raise
-        code = _unexpected(error)
+        else:
+            code = _unexpected(error)
+    if code in _STOPPED:
+        # Said here, because Typer turns Ctrl-C within a command into an exit without a word.
+        _complain(f"{_STOPPED[code]}; finished units are kept", "run the same command again to go on")
     _leave(code)
 
 
@@ -78,7 +88,13 @@ def _complain(problem: str, remedy: str) -> None:
 
 
 def _on_term(number: int, frame: FrameType | None) -> None:
+    _asked.append(143)
     raise Terminated
+
+
+def _on_int(number: int, frame: FrameType | None) -> None:
+    _asked.append(130)
+    raise KeyboardInterrupt
 
 
 def _leave(code: int) -> None:

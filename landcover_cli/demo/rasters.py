@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from landcover_cli.demo.region import CLASSES, EPSG, LEFT_M, PIXEL_M, TOP_M, Region
 from landcover_cli.demo.terrain import Terrain
+from landcover_cli.io.rasterwrite import whole_raster
 
 ARC_SECOND_DEG = 1 / 3600
 _MARGIN_PX = 40
@@ -64,24 +65,27 @@ def _write(
     names: tuple[str, ...],
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=values.shape[1],
-        width=values.shape[2],
-        count=values.shape[0],
-        dtype=values.dtype,
-        crs=crs,
-        transform=transform,
-        nodata=nodata,
-        tiled=True,
-        blockxsize=256,
-        blockysize=256,
-        compress="deflate",
-        predictor=3 if values.dtype == np.float32 else 1,
-        zlevel=6,
-    ) as target:
+    with (
+        whole_raster(path),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=values.shape[1],
+            width=values.shape[2],
+            count=values.shape[0],
+            dtype=values.dtype,
+            crs=crs,
+            transform=transform,
+            nodata=nodata,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            compress="deflate",
+            predictor=3 if values.dtype == np.float32 else 1,
+            zlevel=6,
+        ) as target,
+    ):
         target.write(values)
         target.update_tags(**tags)
         for index, name in enumerate(names, start=1):

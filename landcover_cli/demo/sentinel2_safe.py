@@ -23,6 +23,7 @@ from landcover_cli.demo.reflectance import BANDS, BANDS_10M, BANDS_20M
 from landcover_cli.demo.region import EPSG, LEFT_M, MGRS_TILE, TOP_M
 from landcover_cli.demo.sentinel2_xml import L2AProduct, manifest_xml, product_xml, tile_xml
 from landcover_cli.errors import UsageError
+from landcover_cli.io.rasterwrite import whole_raster
 
 OFFSET_SINCE = (4, 0)
 _LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO", "RESOLUTIONS": "3"}
@@ -149,16 +150,19 @@ def write_reflectance_safe(
 
 def _write_jp2(path: Path, values: NDArray[Any], about: L2AProduct, gsd_m: int) -> None:
     left, top = about.origin_m
-    with rasterio.open(
-        path,
-        "w",
-        driver="JP2OpenJPEG",
-        height=values.shape[0],
-        width=values.shape[1],
-        count=1,
-        dtype=values.dtype,
-        crs=f"EPSG:{about.epsg}",
-        transform=Affine(gsd_m, 0, left, 0, -gsd_m, top),
-        **_LOSSLESS,
-    ) as target:
+    with (
+        whole_raster(path),
+        rasterio.open(
+            path,
+            "w",
+            driver="JP2OpenJPEG",
+            height=values.shape[0],
+            width=values.shape[1],
+            count=1,
+            dtype=values.dtype,
+            crs=f"EPSG:{about.epsg}",
+            transform=Affine(gsd_m, 0, left, 0, -gsd_m, top),
+            **_LOSSLESS,
+        ) as target,
+    ):
         target.write(values, 1)

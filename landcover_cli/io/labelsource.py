@@ -16,7 +16,7 @@ from landcover_cli.core.grid import GeoBox
 from landcover_cli.errors import InputError
 from landcover_cli.io.atomic import atomic_file
 from landcover_cli.io.labelraster import codes_on_grid, open_class_raster
-from landcover_cli.io.rasterwrite import gdal_errors, refuse_cut_short, write_error
+from landcover_cli.io.rasterwrite import whole_raster
 from landcover_cli.io.vector import Features, attributes, read_features, reproject, reproject_all
 from landcover_cli.labels.crosswalk import Crosswalk, ValueMapper
 from landcover_cli.labels.legend import Legend
@@ -264,18 +264,14 @@ def write_labels(
     """
     facts = LabelFacts((0,) * len(legend.classes))
     blocks = list(_blocks(geobox.shape[0], geobox.shape[1]))
-    try:
-        with rasterio.open(target, "w", **_profile(geobox, legend)) as sink:
-            sink.update_tags(LC_LEGEND_ID=legend.id, LC_LEGEND_VERSION=legend.version)
-            sink.write_colormap(1, {index: (*item.rgb, 255) for index, item in enumerate(legend.classes)})
-            for done, (row, col, height, width) in enumerate(blocks):
-                index_yx, part = read(geobox[row : row + height, col : col + width])
-                facts = facts.merge(part)
-                sink.write(index_yx, 1, window=rasterio.windows.Window(col, row, width, height))
-                progress(done + 1, len(blocks), "labels")
-    except gdal_errors()[:2] as error:
-        raise write_error(target, error) from error
-    refuse_cut_short(target)
+    with whole_raster(target), rasterio.open(target, "w", **_profile(geobox, legend)) as sink:
+        sink.update_tags(LC_LEGEND_ID=legend.id, LC_LEGEND_VERSION=legend.version)
+        sink.write_colormap(1, {index: (*item.rgb, 255) for index, item in enumerate(legend.classes)})
+        for done, (row, col, height, width) in enumerate(blocks):
+            index_yx, part = read(geobox[row : row + height, col : col + width])
+            facts = facts.merge(part)
+            sink.write(index_yx, 1, window=rasterio.windows.Window(col, row, width, height))
+            progress(done + 1, len(blocks), "labels")
     return facts
 
 

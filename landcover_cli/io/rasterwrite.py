@@ -12,9 +12,9 @@ import rasterio
 from affine import Affine
 from rasterio.errors import RasterioError, RasterioIOError
 
-from landcover_cli.errors import StorageError
+from landcover_cli.errors import InputError, StorageError
 from landcover_cli.io.atomic import FULL, is_storage_error, storage_error
-from landcover_cli.io.tiffcheck import tiff_is_whole
+from landcover_cli.io.raster import refuse_truncated
 
 BLOCK_PX = 512
 Bounds = tuple[float, float, float, float]
@@ -55,13 +55,23 @@ def create_geotiff(
         StorageError: The target cannot be written.
     """
     profile = _profile(bounds_m, gsd_m, crs, count, dtype, nodata, interleave)
+    with whole_raster(path), rasterio.open(path, "w", **profile) as dataset:
+        for index, text in enumerate(descriptions, start=1):
+            dataset.set_band_description(index, text)
+        if tags:
+            dataset.update_tags(**tags)
+        yield dataset
+
+
+@contextmanager
+def whole_raster(path: Path) -> Iterator[None]:
+    """Around the writing of one raster, from its opening to its closing: it is whole, or the disk is to blame.
+
+    Raises:
+        StorageError: The target cannot be written, or was cut short.
+    """
     try:
-        with rasterio.open(path, "w", **profile) as dataset:
-            for index, text in enumerate(descriptions, start=1):
-                dataset.set_band_description(index, text)
-            if tags:
-                dataset.update_tags(**tags)
-            yield dataset
+        yield
     except gdal_errors()[:2] as error:  # before OSError: some of rasterio's errors are both, without a number
         raise write_error(path, error) from error
     except OSError as error:
@@ -124,12 +134,15 @@ def write_error(path: Path, error: Exception) -> StorageError:
 
 
 def refuse_cut_short(path: Path) -> None:
-    """Refuse a TIFF that was just closed and is not whole: a full disk may cut it short without a word from GDAL.
+    """Refuse a raster that was just closed and is not whole: a full disk may cut it short without a word from GDAL.
 
     Raises:
         StorageError: It is shorter than its own structure says.
     """
-    with path.open("rb") as stream:
-        size = path.stat().st_size
-        if size < 8 or not tiff_is_whole(stream, size):
-            raise write_error(path, RasterioIOError("the file was cut short"))
+    short = path.stat().st_size < 16  # shorter than any header, so that not even its kind can be told
+    try:
+        refuse_truncated(path)
+    except InputError:
+        short = True
+    if short:
+        raise write_error(path, RasterioIOError("the file was cut short"))

@@ -29,6 +29,9 @@ from landcover_cli.sensors import Sensor
 
 _log = logging.getLogger("lc")
 
+_ENOUGH_TO_JUDGE = 1000
+"""Values in one window from which their units can be doubted."""
+
 
 @dataclass(frozen=True)
 class StackSettings:
@@ -271,7 +274,7 @@ class StackReader:
             reader = self._file(index)
             margin = margin_of(reader.file.info, lattice)
             values, row0, col0 = reader.window(band, t, _window(reader.file, lattice), margin, decode=self._decode)
-            stored = to_stored(values, reader.nodata(band), settings)
+            stored = to_stored(values, reader.nodata(band), settings, str(reader.file.path))
             data[i] = place(stored, reader.file.info, row0, col0, lattice, settings.resampling)
         there = np.isfinite(data).all(axis=0) if floating else (data != 0).all(axis=0)
         codes = self._mask(where, lattice)
@@ -305,13 +308,37 @@ def _window(file: StackFile, lattice: Lattice) -> Bounds:
     return cast(Bounds, transform_bounds(lattice.crs, file.info.crs, *lattice.bounds_m, densify_pts=21))
 
 
-def to_stored(values: np.ndarray, nodata: float | None, settings: StackSettings) -> np.ndarray:
+def _refuse_other_units(values: np.ndarray, settings: StackSettings, what: str) -> None:
+    """Backscatter in decibels is below zero nearly everywhere; in linear power it is above zero nearly everywhere.
+
+    Raises:
+        InputError: The values are plainly of the other kind.
+    """
+    if values.size < _ENOUGH_TO_JUDGE:
+        return
+    if settings.units == "db" and float(values.min()) >= 0:
+        raise InputError(
+            f"{what}: units are said to be db, but none of {values.size} values is below zero",
+            remedy="set `units: linear` for this source, or check the files",
+        )
+    if settings.units == "linear" and float(np.median(values)) < 0:
+        raise InputError(
+            f"{what}: units are said to be linear, but most of {values.size} values are below zero",
+            remedy="set `units: db` for this source, or check the files",
+        )
+
+
+def to_stored(values: np.ndarray, nodata: float | None, settings: StackSettings, what: str = "a series") -> np.ndarray:
     """A file's values as the sensor's cubes store them.
 
     Args:
         values: As in the file; scale attributes applied unless the units are ``reflectance_dn``; NaN is nodata.
         nodata: Further value that means nothing, or None.
         settings: Units and sensor.
+        what: Names the file in errors.
+
+    Raises:
+        InputError: Backscatter that is plainly of other units than said.
 
     Returns:
         uint16 harmonised numbers (0 = nothing) or float32 (NaN = nothing; linear power, never decibels).
@@ -321,6 +348,8 @@ def to_stored(values: np.ndarray, nodata: float | None, settings: StackSettings)
         bad |= values == nodata
     if settings.sensor.dtype == "float32":
         power = values.astype(np.float64)
+        if settings.sensor.positive:
+            _refuse_other_units(power[~bad], settings, what)
         if settings.units == "db":
             power = 10.0 ** (np.where(bad, 0.0, power) / 10.0)
         if settings.sensor.positive:

@@ -135,13 +135,24 @@ def read_spec(folder: Path) -> ModelSpec:
     Raises:
         InputError: As `read_description`, or fields that this version does not know.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     description = read_description(folder)
     try:
-        return ModelSpec.from_dict(description["spec"])
-    except (KeyError, TypeError) as error:
+        # The dataclass' own annotations are the schema: a text where a number belongs is refused here, not met later.
+        spec = TypeAdapter(ModelSpec).validate_python(description["spec"])
+        for port in spec.ports:
+            if not len(port.mean) == len(port.std) == len(port.bands):
+                raise ValueError(
+                    f"port {port.name}: {len(port.bands)} bands, {len(port.mean)} means, {len(port.std)} stds"
+                )
+    except (KeyError, TypeError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
         raise InputError(
-            f"{folder / DESCRIPTION}: not a model description ({error})", remedy="use the version of lc that wrote it"
+            f"{folder / DESCRIPTION}: not a model description ({what})", remedy="use the version of lc that wrote it"
         ) from None
+    return spec
 
 
 def model_digest(folder: Path) -> str:
@@ -151,7 +162,12 @@ def model_digest(folder: Path) -> str:
         InputError: As `read_spec`.
     """
     description = read_description(folder)
-    return sha256_json({"spec": description.get("spec"), "weights": description.get("weights", {}).get("sha256")})
+    return sha256_json({"spec": description.get("spec"), "weights": _stated_digest(description)})
+
+
+def _stated_digest(description: dict[str, Any]) -> str | None:
+    weights = description.get("weights")
+    return weights.get("sha256") if isinstance(weights, dict) else None
 
 
 def load_model(folder: Path, device: str = "cpu") -> tuple[ModelSpec, nn.Module]:
@@ -165,7 +181,7 @@ def load_model(folder: Path, device: str = "cpu") -> tuple[ModelSpec, nn.Module]
     from safetensors.torch import load as load_tensors
 
     spec = read_spec(folder)
-    stated = read_description(folder).get("weights", {}).get("sha256")
+    stated = _stated_digest(read_description(folder))
     path = folder / WEIGHTS
     try:
         blob = path.read_bytes()

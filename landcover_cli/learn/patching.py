@@ -5,6 +5,7 @@ Needs no torch.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -32,6 +33,10 @@ from landcover_cli.learn.values import physical_values, transform_of
 
 __all__ = ["CLASSES", "DESCRIPTION", "STATISTICS", "LabelledRegion", "make_patches"]
 
+log = logging.getLogger("lc")
+
+_THIN_SHARE = 0.1
+"""Share of labelled pixels whose loss to `min_labelled` is worth a warning."""
 _BLOCK_PX = 256
 """Patches whose corners lie in one block of this edge are read together; the hull is a patch wider at most."""
 
@@ -219,7 +224,7 @@ def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, str
     """
     lattice = WindowLattice(config.patch_px, stride_px)
     need = max(1.0, config.min_labelled * config.patch_px**2)
-    cuts, fullest = [], 0
+    cuts, fullest, thin_px = [], 0, 0
     for region, mosaic in enumerate(mosaics):
         for ky, kx in sorted({window for box in mosaic.boxes for window in lattice.windows(box)}):
             box = lattice.window(ky, kx)
@@ -233,11 +238,23 @@ def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, str
             fullest = max(fullest, int(counts.sum()))
             if counts.sum() >= need:
                 cuts.append(_Cut(region, box, tuple(counts.tolist())))
+            else:
+                thin_px += int(counts.sum())
     if not cuts:
         raise InputError(
             f"no patch of {config.patch_px} px has at least {100 * config.min_labelled:g} % of labelled pixels (the "
             f"fullest has {100 * fullest / config.patch_px**2:.3g} %)",
             remedy="lower tile.min_labelled, choose smaller patches, or check that labels and area meet",
+        )
+    kept_px = sum(sum(cut.class_px) for cut in cuts)
+    if thin_px > _THIN_SHARE * (kept_px + thin_px):
+        log.warning(
+            "%.0f %% of the labelled pixels lie in patches with fewer than %g of them and are left out; %d patches "
+            "remain: lower tile.min_labelled (now %g), above all for point labels",
+            100 * thin_px / (kept_px + thin_px),
+            need,
+            len(cuts),
+            config.min_labelled,
         )
     return cuts
 

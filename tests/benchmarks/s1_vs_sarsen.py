@@ -49,7 +49,8 @@ product_path, dem_path, folder, flatten = sys.argv[1:5]
 product = sentinel1.Sentinel1SarProduct(product_path, measurement_group="IW/VV")
 kwargs = dict(interp_method="linear", output_urlpath=f"{folder}/peer_{flatten}.tif")
 if flatten == "yes":
-    kwargs.update(correct_radiometry="gamma_bilinear", grouping_area_factor=(1.0, 1.0), chunks=8192, radiometry_chunks=8192)
+    kwargs.update(correct_radiometry="gamma_bilinear", grouping_area_factor=(1.0, 1.0))
+    kwargs.update(chunks=8192, radiometry_chunks=8192)
 start = time.process_time(), time.perf_counter()
 apps.terrain_correction(product, dem_path, **kwargs)
 out = {"cpu_s": time.process_time() - start[0], "wall_s": time.perf_counter() - start[1]}

@@ -228,7 +228,7 @@ def test_a_terrain_file_cut_in_half(run: Lc, project: Project) -> None:
     project.only("s2", "dem")
     path = project.cut(project.folder / "dem" / "dem.tif", 0.5)
     with nothing_half_done(project.work, "composite/main/dem"):
-        run.refuses("-q", "run", project.pipeline, code=3, says=(path, "is cut off after", "download"))
+        run.refuses("-q", "run", project.pipeline, code=3, says=(path, "download the file again"))
 
 
 def test_a_folder_in_place_of_a_raster(run: Lc, project: Project) -> None:

@@ -145,6 +145,7 @@ def test_signals_stop_the_run_within_seconds(
     _, errors = process.communicate(timeout=20)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
+    assert "finished units are kept" in errors
     scratch = folder / "work" / "scratch"
     assert not scratch.exists() or not list(scratch.iterdir())
 

@@ -287,3 +287,15 @@ def test_the_steps_and_the_exit_codes_are_all_listed() -> None:
     operations = (DOCS / "operations.md").read_text(encoding="utf-8")
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LcError)]
     assert [kind.exit_code for kind in kinds if f"\n| {kind.exit_code} |" not in operations] == []
+
+
+def test_the_reference_of_the_pipeline_file_is_current() -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = (DOCS / "pipeline.md").read_text(encoding="utf-8")
+    assert hooks.current(page) == page, "run: python docs/hooks.py"
