@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
 from landcover_cli.sar.stretch import StretchLimits, stretch_to_uint8, to_db
 
@@ -35,10 +33,8 @@ def write_quicklook(path: Path, views: Sequence[NDArray[np.float32]], bands: Seq
     pixels[:, ~seen] = 0
     height, width = seen.shape
     profile = {"driver": "PNG", "height": height, "width": width, "count": 4, "dtype": "uint8", "zlevel": 6}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture has no place on the map
-        with rasterio.open(path, "w", **profile) as dataset:
-            dataset.write(pixels)
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(pixels)
 
 
 def _limits(values: NDArray[np.float32]) -> StretchLimits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from landcover_cli.errors import InputError
@@ -84,15 +83,13 @@ def open_raster(href: str | Path) -> Iterator[rasterio.DatasetReader]:
         if not Path(name).is_file():
             raise InputError(f"raster {name}: no such file", remedy="check the path")
         refuse_truncated(Path(name))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            dataset = rasterio.open(name)
-        except RasterioIOError as error:
-            raise InputError(
-                f"raster {name} cannot be opened ({_first_line(error)})",
-                remedy="check that it is a raster, and whole; download it again",
-            ) from None
+    try:
+        dataset = rasterio.open(name)
+    except RasterioIOError as error:
+        raise InputError(
+            f"raster {name} cannot be opened ({_first_line(error)})",
+            remedy="check that it is a raster, and whole; download it again",
+        ) from None
     with dataset:
         yield dataset
 

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import re
-import threading
-import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from landcover_cli.errors import InputError
@@ -29,7 +27,6 @@ from landcover_cli.sar.types import NoiseVectors, ProductMeta, S1Annotation, S1C
 
 # s1a-iw-grd-vv-20210119t031653-20210119t031718-036201-043ed0-001, s1a-iw1-slc-vh-…, s1a-s3-grd-hh-…
 _STEM = re.compile(r"^s1[a-z]-([a-z]{2}\d?|[sn]\d)-(?:grd|slc)-(vv|vh|hh|hv)-", re.IGNORECASE)
-_WARNINGS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +276,7 @@ def open_measurement(channel: S1Channel) -> Iterator[Measurement]:
     if not channel.measurement:
         raise InputError(f"{name} is missing", remedy="download the whole product")
     try:
-        # GDAL reports a missing georeference of zero-filled or stripped files; the geometry comes from the annotation.
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(channel.measurement)
+        dataset = rasterio.open(channel.measurement)
     except RasterioIOError as error:
         raise InputError(f"{name} cannot be opened ({error})", remedy="download the product again") from error
     with dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import xarray as xr
 
 from landcover_cli.errors import InputError
 from landcover_cli.io.ongrid import Bounds, read_native
+from landcover_cli.io.quiet import quiet
 from landcover_cli.io.raster import RasterInfo, crs_text, gdal_env, open_raster, raster_info
 from landcover_cli.sensors import Sensor
 
@@ -255,9 +255,7 @@ def _open_arrays(path: Path) -> Iterator[xr.Dataset]:
         raise InputError(f"{path}: no such file", remedy="check the path")
     options: dict[str, Any] = {"mask_and_scale": False, "decode_coords": False, "chunks": None, "cache": False}
     try:
-        with warnings.catch_warnings():
-            # Notes of the readers on how a store could be opened faster; nothing for our user to do.
-            warnings.simplefilter("ignore")
+        with quiet():  # notes of the readers on how a store could be opened faster; nothing for our user to do
             if path.is_dir():
                 dataset = xr.open_dataset(path, engine="zarr", backend_kwargs={"consolidated": False}, **options)
             else:

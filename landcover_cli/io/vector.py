@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import reprlib
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from landcover_cli.errors import InputError
 from landcover_cli.io.geojson import check_range, crs_text, geojson_crs, geojson_features, geojson_shape, load_geojson
+from landcover_cli.io.quiet import quiet
 
 _MAX_AOI_FEATURES = 100_000
 _STEP_DEGREES = 0.01
@@ -236,8 +236,7 @@ def _parquet_frame(path: Path, what: str) -> Any:
     import geopandas
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return geopandas.read_parquet(path)
     except Exception as error:  # noqa: BLE001  pyarrow, thrift and geopandas raise many classes for a broken file
         raise InputError(
@@ -289,8 +288,7 @@ def _gdal_info(path: Path, layer: str | None, what: str) -> dict[str, Any]:
     import pyogrio
 
     name = _gdal_layer(path, layer, what)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         return {"layer": name, **pyogrio.read_info(path, layer=name)}
 
 
@@ -307,8 +305,7 @@ def _read_gdal(path: Path, layer: str | None, attribute: str | None, box: _Box, 
         margin = 1e-3 * max(around.bounds[2] - around.bounds[0], around.bounds[3] - around.bounds[1])
         bbox = tuple(np.add(around.bounds, [-margin, -margin, margin, margin]).tolist())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             frame = pyogrio.read_dataframe(
                 path, layer=info["layer"], columns=[attribute] if attribute else [], bbox=bbox, force_2d=True
             )
