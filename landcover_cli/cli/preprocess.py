@@ -191,7 +191,20 @@ Polarisation = Annotated[
 ]
 DenoiseOpt = Annotated[str, typer.Option(help="Thermal noise: auto, force or off.")]
 Looks = Annotated[str, typer.Option(metavar="LINES,SAMPLES", help="Lines and samples of an SLC to average.")]
-LayersOpt = Annotated[list[str] | None, typer.Option(help="incidence, layover_shadow; the latter also marks the mask.")]
+LayersOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Further rasters, by commas or repeated: incidence; layover_shadow (also marks the mask); of dual "
+        "polarisation rvi, dprvic, theta_c, entropy_c; of an SLC also c2, haalpha, dprvi, dop."
+    ),
+]
+C2Window = Annotated[
+    int, typer.Option(min=1, help="Odd edge of the window over which the looks of an SLC's C2 are averaged.")
+]
+Geoid = Annotated[
+    Path | None,
+    typer.Option(help="Folder with geoid grids (`lc fetch geoid` writes one), for --dem-height egm96 or egm2008."),
+]
 Aoi = Annotated[Path | None, typer.Option(help="Polygon file; only its bounds are read.")]
 Crs = Annotated[str | None, typer.Option(help="CRS of the grid; default: the UTM zone of the area's centre.")]
 Res = Annotated[float | None, typer.Option(min=0.1, help="Pixel edge in metres; default: the product's spacing.")]
@@ -211,6 +224,7 @@ def s1(
     dem: Dem,
     out: options.Out,
     dem_height: DemHeight = "auto",
+    geoid: Geoid = None,
     orbits: Orbits = None,
     backscatter: BackscatterOpt = "gamma0_rtc",
     speckle: Speckle = "refined_lee",
@@ -219,6 +233,7 @@ def s1(
     denoise: DenoiseOpt = "auto",
     looks: Looks = "1,4",
     layers: LayersOpt = None,
+    c2_window: C2Window = 5,
     aoi: Aoi = None,
     crs: Crs = None,
     res: Res = None,
@@ -233,11 +248,13 @@ def s1(
 ) -> None:
     """Sentinel-1 products as analysis-ready backscatter: one folder per product below DIR."""
     from landcover_cli.io.s1_prepare import S1Settings
+    from landcover_cli.sar.pollayers import expand_groups
 
     area_crs, area = _s1_area(aoi, crs)
     settings = S1Settings(
         dem=dem,
         dem_height=dem_height,
+        geoid_dirs=_geoid_folder(geoid),
         orbits=orbits,
         backscatter=backscatter,  # type: ignore[arg-type]
         speckle=speckle,
@@ -245,7 +262,8 @@ def s1(
         polarisations=_several(polarisation),
         denoise=denoise,  # type: ignore[arg-type]
         looks=_looks(looks),
-        layers=_several(layers, upper=False),
+        layers=expand_groups(_several(layers, upper=False)),
+        c2_window_px=c2_window,
         crs=area_crs,
         gsd_m=res,
         area_m=area,
@@ -259,6 +277,14 @@ def s1(
         return
     for record in records:
         typer.echo(f"{'would write' if dry_run else 'wrote'} {record['observation']}")
+
+
+def _geoid_folder(folder: Path | None) -> tuple[Path, ...]:
+    if folder is not None and not folder.is_dir():
+        raise InputError(
+            f"--geoid {folder} is no folder", remedy="give the folder that `lc fetch geoid` wrote to, or leave it out"
+        )
+    return () if folder is None else (folder,)
 
 
 def _s1_one(

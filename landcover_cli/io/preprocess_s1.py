@@ -7,13 +7,14 @@ raster, so that the files that remain have the same bytes whatever the blocks an
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -25,16 +26,18 @@ from landcover_cli.io.observation import Observation, create_observation
 from landcover_cli.io.raster import gdal_env
 from landcover_cli.io.rasterwrite import create_geotiff
 from landcover_cli.io.s1_plan import BLOCK_PX
+from landcover_cli.io.s1_polarimetry import block_layers, covariance_filter, layer_tags
 from landcover_cli.io.s1_prepare import LAYER_FILES, PreparedS1, create_scratch
-from landcover_cli.io.s1_scene import SceneBlock, geocode_scene
-from landcover_cli.io.s1_slc import open_slc
+from landcover_cli.io.s1_scene import LAYERS, SceneBlock, geocode_scene
+from landcover_cli.io.s1_slc import COVARIANCE_PARTS, open_slc
 from landcover_cli.io.s1_slices import assemble_slices
 from landcover_cli.io.s1_source import STRIP_LINES, IntensitySource, grd_sources
+from landcover_cli.io.s1_source import prepared as bound_filters
+from landcover_cli.io.s1_stac import parameters
+from landcover_cli.sar.pollayers import LAYER_INFO
+from landcover_cli.sar.speckle import SpeckleFilter
 from landcover_cli.sar.terrain import search_halo_px
 from landcover_cli.sar.types import Backscatter
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("lc")
 
@@ -106,8 +109,8 @@ def _geocode(prepared: PreparedS1, work: Path, how: S1Execution) -> Path:
             sources,
             prepared.dem,
             prepared.plan,
-            speckle=prepared.speckle,
-            layers=settings.layers,
+            speckle=_filters(prepared, sources),
+            layers=[name for name in settings.layers if name in LAYERS],
             workers=fitting_workers(prepared, how),
             progress=lambda done, total: how.progress(done, total, f"geocoding {prepared.about.id}"),
         )
@@ -122,13 +125,24 @@ def _sources(prepared: PreparedS1, backscatter: Backscatter) -> Mapping[str, Int
     if prepared.products[0].meta.product_type == "SLC":
         looks = prepared.settings.looks
         slc = open_slc(
-            prepared.products[0], prepared.about.bands, looks=looks, backscatter=backscatter, denoise=denoise
+            prepared.products[0], prepared.polarisations, looks=looks, backscatter=backscatter, denoise=denoise
         )
-        return slc.sources
+        return {**slc.sources, **slc.covariance()} if prepared.needs_covariance else slc.sources
     if len(prepared.products) == 1:
         return grd_sources(prepared.channels[0], backscatter=backscatter, denoise=denoise)
-    bands = prepared.about.bands
+    bands = prepared.polarisations
     return assemble_slices(prepared.products, bands, backscatter=backscatter, denoise=denoise).sources
+
+
+def _filters(
+    prepared: PreparedS1, sources: Mapping[str, IntensitySource]
+) -> SpeckleFilter | Mapping[str, SpeckleFilter | None] | None:
+    """Powers get the filter that was asked for; the parts of C2 are averaged, all by the same weights."""
+    if not prepared.needs_covariance:
+        return prepared.speckle
+    powers = {name: source for name, source in sources.items() if name not in COVARIANCE_PARTS}
+    averaged = dict.fromkeys(COVARIANCE_PARTS, covariance_filter(prepared.settings.c2_window_px))
+    return bound_filters(prepared.speckle, powers) | averaged
 
 
 def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
@@ -140,7 +154,9 @@ def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
     if prepared.plan is None:
         return 1
     lines = max(p.lines[1] - p.lines[0] for p in prepared.plan.blocks)
-    strip = STRIP_LINES * prepared.reads_px[1] * 4 * len(prepared.about.bands)
+    # The parts of C2 are read as one and kept for each other.
+    images = len(prepared.polarisations) + (2 * len(COVARIANCE_PARTS) if prepared.needs_covariance else 0)
+    strip = STRIP_LINES * prepared.reads_px[1] * 4 * images
     fixed = strip * (3 + lines // STRIP_LINES + 1) + 160 * 1024**2
     edge = how.block_px
     if "layover_shadow" in prepared.settings.layers:
@@ -169,11 +185,23 @@ def _keep(
 ) -> None:
     block = part.block
     window = Window(block.col0 - prepared.block.col0, block.row0 - prepared.block.row0, block.width, block.height)
+    made: dict[str, Any] = dict(part.bands)
+    if prepared.pair is not None:
+        made |= block_layers(part.bands, prepared.pair, (*prepared.settings.layers, *prepared.settings.polarimetry))
+    made |= {"incidence": part.incidence_deg, "layover_shadow": part.codes}
     for band, dataset in zip(prepared.about.bands, bands, strict=True):
-        dataset.write(part.bands[band], 1, window=window)
-    for name, values in (("incidence", part.incidence_deg), ("layover_shadow", part.codes)):
-        if values is not None and name in extra:
-            extra[name].write(values, 1, window=window)
+        dataset.write(made[band], 1, window=window)
+    for name, dataset in extra.items():
+        dataset.write(made[name], 1, window=window)
+
+
+def _layer_tags(prepared: PreparedS1, name: str) -> dict[str, str]:
+    if name not in LAYER_INFO:
+        return {}
+    about = prepared.about
+    tags = {"ACQUISITION_DATETIME": about.datetime, "PRODUCT": about.id}
+    said = json.dumps({"ipf": about.facts["ipf"], **parameters(about.facts)}, sort_keys=True)
+    return tags | layer_tags(about.facts, name) | {"PARAMETERS": said}
 
 
 def _finish(prepared: PreparedS1, work: Path, out: Path, how: S1Execution) -> Observation:
@@ -189,7 +217,8 @@ def _finish(prepared: PreparedS1, work: Path, out: Path, how: S1Execution) -> Ob
             profile: dict[str, Any] = (
                 {"dtype": "uint8", "nodata": 255.0} if codes else {"dtype": "float32", "nodata": float("nan")}
             )
-            made = create_geotiff(out / LAYER_FILES[name], descriptions=(name,), **common, **profile)
+            tags = _layer_tags(prepared, name)
+            made = create_geotiff(out / LAYER_FILES[name], descriptions=(name,), tags=tags, **common, **profile)
             layers[name] = stack.enter_context(rasterio.open(work / LAYER_FILES[name])), stack.enter_context(made)
         data, mask = stack.enter_context(create_observation(out, about))
         for first in range(0, height, STRIP_LINES):

@@ -27,7 +27,7 @@ from landcover_cli.io.observation import DATA, MASK, Observation, read_about
 from landcover_cli.io.quicklook import QUICKLOOK_PX, write_quicklook
 from landcover_cli.io.raster import gdal_env
 from landcover_cli.io.s1_prepare import LAYER_FILES, create_scratch
-from landcover_cli.io.s1_stac import s1_item
+from landcover_cli.io.s1_stac import parameters, polarisations, s1_item
 from landcover_cli.sar.stretch import (
     PowerHistogram,
     StretchLimits,
@@ -100,7 +100,7 @@ def write_deliverables(folder: Path, footprint: BaseGeometry, output: S1Output) 
     views = []
     try:
         with gdal_env():
-            for index, band in enumerate(about.bands, start=1):
+            for index, band in enumerate(polarisations(about), start=1):
                 levels = _pyramid(folder / DATA, index, work / band, about.lattice)
                 views.append(_view(levels))
                 ranges[band] = _limits(levels[0], output) if output.scale == "stretch" else None
@@ -112,7 +112,7 @@ def write_deliverables(folder: Path, footprint: BaseGeometry, output: S1Output) 
                 files[name] = LAYER_FILES[name]
                 path = folder / files[name]
                 write_cog(path, path, categorical=name == "layover_shadow", threads=output.threads)
-        write_quicklook(folder / QUICKLOOK, views, about.bands)
+        write_quicklook(folder / QUICKLOOK, views, polarisations(about))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     files |= {"quicklook": QUICKLOOK, "data": DATA, "mask": MASK}
@@ -209,10 +209,7 @@ def _tags(about: Observation, band: str, output: S1Output, limits: StretchLimits
         "UNITS": about.units if output.scale == "linear" else about.units.replace("_linear", "_db"),
         "PRODUCT": about.id,
         "ORBIT_DIRECTION": str(facts["orbit_direction"]),
-        "PARAMETERS": json.dumps(
-            {k: facts[k] for k in ("backscatter", "border_noise", "dem", "denoise", "ipf", "orbit", "speckle")},
-            sort_keys=True,
-        ),
+        "PARAMETERS": json.dumps({"ipf": facts["ipf"], **parameters(facts)}, sort_keys=True),
     }
     if limits is not None:
         tags |= {"STRETCH_LOW_DB": repr(limits.low_db), "STRETCH_HIGH_DB": repr(limits.high_db)}

@@ -33,6 +33,7 @@ from landcover_cli.sar.geocoding import RadarModel, radar_model
 from landcover_cli.sar.ground import Block, MapLattice, lattice_of
 from landcover_cli.sar.noise import Denoise, noise_state
 from landcover_cli.sar.orbit import interpolate_orbit
+from landcover_cli.sar.pollayers import LAYER_INFO, check_product, check_window, needs_covariance
 from landcover_cli.sar.slc import slc_grid
 from landcover_cli.sar.slices import assemble_annotations
 from landcover_cli.sar.speckle import SpeckleFilter, create
@@ -52,7 +53,7 @@ UNITS: dict[str, str] = {
     "beta0": "beta0_linear",
 }
 """What the values of an observation mean, by backscatter: a model trained on one never meets another unnoticed."""
-LAYER_FILES = {"incidence": "incidence.tif", "layover_shadow": "layover_shadow.tif"}
+LAYER_FILES = {name: f"{name}.tif" for name in (*LAYERS, *LAYER_INFO)}
 # Beyond the outermost tie points: half a line of them, and relief.
 _RIM_M = 1000.0
 _TIE_STEP_DEG = 1e-4
@@ -73,7 +74,10 @@ class S1Settings:
         polarisations: In order; empty for all of the product.
         denoise: See `landcover_cli.sar.noise.noise_state`.
         looks: Lines and samples of an SLC to average.
-        layers: Any of "incidence" and "layover_shadow"; the latter also marks such pixels in the mask.
+        layers: Written as files of their own: any of "incidence" and "layover_shadow" (the latter also marks such
+            pixels in the mask) and of `landcover_cli.sar.pollayers.LAYER_INFO`.
+        polarimetry: Any of `LAYER_INFO`; they become bands of the observation after the polarisations.
+        c2_window_px: Odd edge of the window over which the looks of an SLC's C2 are averaged; 1 for the looks alone.
         crs: CRS of the grid; None for the UTM zone of the scene's centre.
         gsd_m: Pixel edge; None for the product's own pixel spacing, 10 m at least.
         area_m: Bounds to cover at most, in `crs`; None for the whole scene.
@@ -91,6 +95,8 @@ class S1Settings:
     denoise: Denoise = "auto"
     looks: tuple[int, int] = (1, 4)
     layers: tuple[str, ...] = ()
+    polarimetry: tuple[str, ...] = ()
+    c2_window_px: int = 5
     crs: str | None = None
     gsd_m: float | None = None
     area_m: Bounds | None = None
@@ -112,6 +118,7 @@ class PreparedS1:
         block: The pixels on the plan's lattice.
         about: Description of the observation.
         footprint: Ground that the scene covers within the area, in the observation's CRS.
+        pair: Co-polar and cross-polar channel of the polarimetric layers; None where there are none.
     """
 
     settings: S1Settings
@@ -124,6 +131,18 @@ class PreparedS1:
     block: Block
     about: Observation
     footprint: BaseGeometry
+    pair: tuple[str, str] | None = None
+
+    @property
+    def polarisations(self) -> tuple[str, ...]:
+        """Polarisations that are read, in order."""
+        return _polarisations(self.channels)
+
+    @property
+    def needs_covariance(self) -> bool:
+        """Whether C2 is made beside the powers."""
+        wanted = (*self.settings.layers, *self.settings.polarimetry)
+        return needs_covariance(wanted, self.products[0].meta.product_type)
 
     @property
     def reads_px(self) -> tuple[int, int]:
@@ -146,13 +165,17 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
 
     Raises:
         UsageError: A setting makes no sense.
-        InputError: A polarisation, table or measurement is missing or damaged; products are no slices of one pass; no
+        InputError: A polarisation, table or measurement is missing or damaged; a layer needs a channel or a phase that
+            the product lacks; products are no slices of one pass; no
             orbit file fits; the DEM is missing, without CRS or datum, of another datum than said, or does not cover
             the area; the area lies off the scene.
     """
     ordered = tuple(sorted(products, key=lambda p: p.meta.start))
     speckle = _speckle(settings, ordered[0].meta)
     channels = tuple(_channels(product, settings) for product in ordered)
+    meta = ordered[0].meta
+    wanted = (*settings.layers, *settings.polarimetry)
+    pair = check_product(wanted, meta.product_type, _polarisations(channels), meta.product_id)
     annotation = _annotation(channels, settings)
     crs, gsd_m = _grid(annotation, settings)
     outline = _outline(annotation.geolocation, crs)
@@ -174,12 +197,12 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
             what=annotation.meta.product_id,
             block_px=block_px,
         )
-    about = _describe(ordered, channels, annotation, settings, speckle, (crs, gsd_m, whole))
+    about = _describe(ordered, channels, annotation, settings, speckle, (crs, gsd_m, whole), pair)
     about = replace(
         about, facts={**about.facts, "orbit": orbit, "dem": {"name": dem.name, "heights": dem.height_kind, **datum}}
     )
     ground = outline.intersection(shapely.box(*whole))
-    return PreparedS1(settings, ordered, channels, model, dem, speckle, plan, block, about, ground)
+    return PreparedS1(settings, ordered, channels, model, dem, speckle, plan, block, about, ground, pair)
 
 
 def _describe(
@@ -189,6 +212,7 @@ def _describe(
     settings: S1Settings,
     speckle: SpeckleFilter | None,
     grid: tuple[str, float, Bounds],
+    pair: tuple[str, str] | None,
 ) -> Observation:
     states = {
         c.annotation.polarisation: noise_state(c.annotation, c.noise, settings.denoise)
@@ -207,12 +231,14 @@ def _describe(
     }
     if annotation.meta.product_type == "SLC":
         facts |= {"multilook": list(settings.looks), "swaths": annotation.swath.split("+")}
+    if pair is not None:
+        facts["polarimetry"] = _polarimetry_facts(pair, annotation.meta.product_type, settings)
     crs, gsd_m, bounds = grid
     return Observation(
         id=pass_id([product.meta.product_id for product in products]),
         sensor=SENSOR.name,
         datetime=f"{annotation.meta.start.astype('datetime64[us]')}Z",
-        bands=tuple(dict.fromkeys(c.annotation.polarisation for c in channels[0])),
+        bands=(*_polarisations(channels), *settings.polarimetry),
         units=UNITS[settings.backscatter],
         scale=1.0,
         offset=0.0,
@@ -226,15 +252,26 @@ def _describe(
     )
 
 
+def _polarisations(channels: tuple[tuple[S1Channel, ...], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(c.annotation.polarisation for c in channels[0]))
+
+
+def _polarimetry_facts(pair: tuple[str, str], product_type: str, settings: S1Settings) -> dict[str, Any]:
+    if product_type == "SLC":
+        return {"channel_order": list(pair), "of": "C2, noise subtracted", "c2_window_px": settings.c2_window_px}
+    return {"channel_order": list(pair), "of": "filtered backscatter"}
+
+
 def pass_id(names: Sequence[str]) -> str:
     """Name of an observation: its product, or its first slice and how many follow."""
     return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 
 
 def _speckle(settings: S1Settings, meta: ProductMeta) -> SpeckleFilter | None:
-    unknown = sorted(set(settings.layers) - set(LAYERS))
+    unknown = sorted({*settings.layers, *settings.polarimetry} - set(LAYER_FILES))
     if unknown:
-        raise UsageError(f"layer {unknown[0]!r} is unknown", remedy=f"choose among {', '.join(LAYERS)}")
+        raise UsageError(f"layer {unknown[0]!r} is unknown", remedy=f"choose among {', '.join(LAYER_FILES)}")
+    check_window(settings.c2_window_px)
     if settings.backscatter not in UNITS:
         raise UsageError(f"backscatter {settings.backscatter!r} is unknown", remedy=f"choose one of {', '.join(UNITS)}")
     if settings.speckle == "none":

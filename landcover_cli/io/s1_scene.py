@@ -54,7 +54,7 @@ def geocode_scene(
     dem: Dem,
     plan: ScenePlan,
     *,
-    speckle: SpeckleFilter | None = None,
+    speckle: SpeckleFilter | Mapping[str, SpeckleFilter | None] | None = None,
     layers: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -67,7 +67,7 @@ def geocode_scene(
             nought), any other backscatter if not.
         dem: Terrain.
         plan: `plan_scene` of the same model and DEM.
-        speckle: Filter applied to the image, before terrain and resampling.
+        speckle: Filter applied to the image, before terrain and resampling; or {polarisation: prepared filter}.
         layers: Any of "incidence" and "layover_shadow".
         workers: Threads; changes no value.
         progress: Called with (finished, all) after each block.
@@ -88,7 +88,7 @@ def geocode_scene(
                 f"{name}: image of {source.shape_yx} lines and pixels, its geometry says {model.shape_yx}",
                 remedy="give the geometry of the same (assembled or deburst) image",
             )
-    filters = prepared(speckle, sources)
+    filters = speckle if isinstance(speckle, Mapping) else prepared(speckle, sources)
     feeds = {name: LineFeed(source, plan.pixels, filters[name]) for name, source in sources.items()}
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         strips = _Strips(model, dem, plan, feeds, pool)

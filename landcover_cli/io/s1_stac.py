@@ -16,6 +16,7 @@ import pyproj
 import landcover_cli
 from landcover_cli.io.digests import sha256_file
 from landcover_cli.io.observation import Observation
+from landcover_cli.sar.pollayers import LAYER_INFO
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -97,14 +98,18 @@ def s1_item(
             "processing:level": "L1" if facts["backscatter"] != "gamma0_rtc" else "L2",
             "processing:lineage": f"{', '.join(facts['products'])}: {_lineage(facts)}",
             "processing:software": {"Sentinel-1 IPF": facts["ipf"], "lc": landcover_cli.__version__},
-            "lc:parameters": {
-                key: facts[key]
-                for key in ("backscatter", "border_noise", "dem", "denoise", "orbit", "resampling", "speckle")
-            },
+            "lc:parameters": parameters(facts),
         },
         "links": [],
         "assets": {name: _asset(name, path, about, scale, limits) for name, path in sorted(files.items())},
     }
+
+
+def parameters(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What decided the pixels of an observation, for tags and items."""
+    keys = ("backscatter", "border_noise", "dem", "denoise", "orbit", "resampling", "speckle")
+    optional = ("bistatic", "multilook", "polarimetry")
+    return {key: facts[key] for key in keys} | {key: facts[key] for key in optional if key in facts}
 
 
 def _sar(about: Observation) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def _sar(about: Observation) -> dict[str, Any]:
         "sar:instrument_mode": facts["mode"],
         "sar:frequency_band": "C",
         "sar:center_frequency": round(facts["radar_frequency_hz"] / 1e9, 6),
-        "sar:polarizations": list(about.bands),
+        "sar:polarizations": polarisations(about),
         "sar:product_type": "RTC" if facts["backscatter"] == "gamma0_rtc" else "GTC",
         "sar:observation_direction": "right",
         "sar:pixel_spacing_range": facts["range_spacing_m"],
@@ -126,12 +131,30 @@ def _sar(about: Observation) -> dict[str, Any]:
     return sar
 
 
+def polarisations(about: Observation) -> list[str]:
+    """The bands that are power of a polarisation."""
+    return [band for band in about.bands if band not in LAYER_INFO]
+
+
 def _lineage(facts: Mapping[str, Any]) -> str:
     noise = ", ".join(f"{band} {state}" for band, state in sorted(facts["denoise"].items()))
     return (
         f"orbit {facts['orbit']}; border noise {facts['border_noise']}; thermal noise {noise}; speckle filter "
         f"{facts['speckle']['name']}; {facts['backscatter']} on DEM {facts['dem']['name']} "
-        f"({facts['dem']['heights']} heights), bilinear"
+        f"({facts['dem']['heights']} heights), bilinear{_polarimetry(facts)}"
+    )
+
+
+def _polarimetry(facts: Mapping[str, Any]) -> str:
+    made = facts.get("polarimetry")
+    if made is None:
+        return ""
+    if "c2_window_px" not in made:
+        return f"; polarimetric layers of {made['of']}, channels {', '.join(made['channel_order'])}"
+    lines, samples = facts["multilook"]
+    return (
+        f"; polarimetric layers of {made['of']}, averaged over {lines} x {samples} looks and a window of "
+        f"{made['c2_window_px']} pixels, channels {', '.join(made['channel_order'])}"
     )
 
 
@@ -140,7 +163,7 @@ def _asset(
 ) -> dict[str, Any]:
     asset: dict[str, Any] = {
         "href": f"./{path.name}",
-        "title": _TITLES.get(name, f"{name.upper()} backscatter"),
+        "title": _title(name),
         "type": "image/png" if path.suffix == ".png" else COG_TYPE,
         "roles": {"quicklook": ["overview"], "mask": ["data-mask"], "incidence": ["metadata"]}.get(name, ["data"]),
         "file:size": path.stat().st_size,
@@ -149,6 +172,8 @@ def _asset(
     }
     if name in {"data", "mask"}:
         asset["type"] = "image/tiff; application=geotiff"
+    if name in LAYER_INFO or name in {"incidence", "layover_shadow"}:
+        asset |= _layer(name, about)
     band = name.upper()
     if band in about.bands:
         eight = scale == "stretch"
@@ -165,3 +190,26 @@ def _asset(
             asset["lc:stretch_db"] = [ends.low_db, ends.high_db]
         asset |= {"sar:polarizations": [band], "raster:bands": [entry], "bands": [{"name": band}]}
     return asset
+
+
+def _layer(name: str, about: Observation) -> dict[str, Any]:
+    """Bands of a layer's asset."""
+    codes = name == "layover_shadow"
+    entry: dict[str, Any] = {
+        "data_type": "uint8" if codes else "float32",
+        "nodata": 255 if codes else "nan",
+        "sampling": "area",
+        "spatial_resolution": about.gsd_m,
+    }
+    if name == "incidence" or (name in LAYER_INFO and LAYER_INFO[name].unit == "deg"):
+        entry["unit"] = "degree"
+    layer: dict[str, Any] = {"raster:bands": [entry], "bands": [{"name": name, "description": _title(name)}]}
+    if name in LAYER_INFO:
+        layer["sar:polarizations"] = list(about.facts["polarimetry"]["channel_order"])
+    return layer
+
+
+def _title(name: str) -> str:
+    if name in LAYER_INFO:
+        return LAYER_INFO[name].title
+    return _TITLES.get(name, f"{name.upper()} backscatter")
