@@ -19,13 +19,14 @@ from landcover_cli.io.digests import FileDigests
 from landcover_cli.io.resultstore import ResultStore, differences
 
 if TYPE_CHECKING:
-    from landcover_cli.config.sources import Sentinel1Source
+    from landcover_cli.config.sources import Sentinel1RtcSource, Sentinel1Source
     from landcover_cli.io.vector import Aoi
 
 log = logging.getLogger("lc")
 
 ORDER = (
     "preprocess_s1",
+    "preprocess_rtc",
     "preprocess_s2",
     "composite",
     "labels",
@@ -120,7 +121,7 @@ def _check_names(config: PipelineConfig) -> None:
     for name, source in config.sources.items():
         if source.type == "static":
             continue
-        if source.type == "sentinel1_grd":
+        if source.type == "sentinel1_grd" or source.type == "sentinel1_rtc":  # noqa: PLR1714  mypy narrows this
             registry.require("composite", source.composite)
             _check_speckle(name, source)
             continue
@@ -144,8 +145,13 @@ def _check_names(config: PipelineConfig) -> None:
         )
 
 
-def _check_speckle(name: str, source: Sentinel1Source) -> None:
+def _check_speckle(name: str, source: Sentinel1Source | Sentinel1RtcSource) -> None:
     if source.speckle == "none":
+        return
+    if source.type == "sentinel1_rtc":
+        from landcover_cli.io.preprocess_rtc import rtc_filter
+
+        rtc_filter(source.speckle, source.speckle_options)
         return
     from landcover_cli.sar.speckle import create
 

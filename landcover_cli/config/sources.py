@@ -115,6 +115,49 @@ class Sentinel1Source(SourceBase):
         return value
 
 
+class Sentinel1RtcSource(SourceBase):
+    """Terrain-corrected Sentinel-1 products of others, by STAC items.
+
+    Known: Planetary Computer's sentinel-1-rtc, OPERA RTC-S1. Items of one satellite and pass are mosaicked into one
+    observation, in linear power.
+    """
+
+    type: Literal["sentinel1_rtc"]
+    stac: str = Field(
+        description="Path or URL of a STAC catalogue, collection, item or item collection, or a folder of items; "
+        "`{name}` takes a region's value."
+    )
+    polarisations: tuple[Literal["VV", "VH", "HH", "HV"], ...] = Field(
+        ("VV", "VH"), min_length=1, description="Bands of the cube, in order; every item must hold them."
+    )
+    orbit: Literal["ascending", "descending", "both"] | None = Field(
+        None,
+        description="Take only passes of this direction; `both` composites them together. Default: refuse a mixture.",
+    )
+    units: Literal["linear", "db", "amplitude"] = Field(
+        "linear",
+        description="Units of the files' values: linear power; decibels or amplitude, made power on reading.",
+    )
+    speckle: str = Field(
+        "none", description="Speckle filter (see `lc plugins`) on the products' own pixels, or `none`."
+    )
+    speckle_options: dict[str, int | float] = Field(
+        default_factory=dict, description="Parameters of the filter, e.g. `window_px`, `looks`."
+    )
+    product_mask: bool = Field(
+        True, description="Leave out what the items' own mask marks as layover or shadow (OPERA has one)."
+    )
+    resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="How values come to the cube's pixels.")
+    composite: str = Field("mean", description="Composite plug-in.")
+
+    @field_validator("polarisations")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a polarisation is given twice")
+        return value
+
+
 class StackSource(SourceBase):
     """A ready-made series with dates: GeoTIFF/COG per date, NetCDF or Zarr.
 
@@ -201,4 +244,6 @@ class StaticSource(SourceBase):
         return self
 
 
-SourceConfig = Annotated[Sentinel2Source | Sentinel1Source | StackSource | StaticSource, Field(discriminator="type")]
+SourceConfig = Annotated[
+    Sentinel2Source | Sentinel1Source | Sentinel1RtcSource | StackSource | StaticSource, Field(discriminator="type")
+]

@@ -1,4 +1,4 @@
-"""STAC in: static catalogues, collections, items and pinned lists of items, from local paths or http.
+"""STAC in: static catalogues, collections, items, lists of items and folders of them, from local paths or http.
 
 Bands are found by asset key, band name or common name, not by one provider's keys. Where an asset's raster lies on the
 ground is read from the raster: the projection fields of an item may describe another copy of it.
@@ -27,7 +27,7 @@ def read_stac(href: str, sensor: Sensor) -> tuple[Scene, ...]:
     """All items behind a catalogue, collection, item or item collection.
 
     Args:
-        href: Path or http(s) URL of a STAC JSON file.
+        href: Path or http(s) URL of a STAC JSON file, or a folder.
         sensor: Says how bands are called.
 
     Returns:
@@ -38,14 +38,51 @@ def read_stac(href: str, sensor: Sensor) -> tuple[Scene, ...]:
         InputError: Unreachable, not STAC, an item without date or footprint, or two items of one id.
     """
     scenes: dict[str, Scene] = {}
-    for item in _items(href):
+    for item in read_items(href):
         scene = scene_of(item, sensor)
         if scene.id in scenes:
             raise InputError(f"STAC {href}: two items are called {scene.id!r}", remedy="remove one from the catalogue")
         scenes[scene.id] = scene
-    if not scenes:
-        raise InputError(f"STAC {href} holds no item", remedy="check that the links of the catalogue lead to items")
     return tuple(sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id)))
+
+
+def read_items(href: str) -> tuple[pystac.Item, ...]:
+    """All items behind a catalogue, collection, item, item collection or folder, in the order in which they stand.
+
+    A folder is its ``catalog.json`` or ``collection.json``, else every item and item collection beneath it. Paths of
+    assets in an item collection are relative to its file.
+
+    Raises:
+        InputError: Unreachable, not STAC, or without any item.
+    """
+    items: list[pystac.Item] = []
+    for one in _documents(href):
+        items += _items(one)
+    if not items:
+        raise InputError(f"STAC {href} holds no item", remedy="check that the links of the catalogue lead to items")
+    return tuple(items)
+
+
+def _documents(href: str) -> list[str]:
+    """STAC documents behind a path: itself, or those of a folder."""
+    folder = Path(href)
+    if "://" in href or not folder.is_dir():
+        return [href]
+    for name in ("catalog.json", "collection.json"):
+        if (folder / name).is_file():
+            return [str(folder / name)]
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".json", ".geojson"})
+    return [str(path) for path in found if _is_items(path)]
+
+
+def _is_items(path: Path) -> bool:
+    """Whether a JSON file is an item or a collection of them: other things lie about in folders of products."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        features = document["features"] if document.get("type") == "FeatureCollection" else [document]
+        return bool(features) and all("stac_version" in one and one.get("type") == "Feature" for one in features)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return False
 
 
 def read_item(href: str, sensor: Sensor) -> Scene:
@@ -96,7 +133,7 @@ def _assets(item: pystac.Item, sensor: Sensor) -> dict[str, Asset]:
         if asset.roles and not {"data", "reflectance"} & set(asset.roles) and _NOT_DATA & set(asset.roles):
             continue
         href = asset.get_absolute_href() or asset.href
-        entry = Asset(_local(href), metadata={"key": key})
+        entry = Asset(local_href(href), metadata={"key": key})
         by_key = sensor.canonical(key)
         if by_key:
             found[by_key] = entry
@@ -110,7 +147,8 @@ def _assets(item: pystac.Item, sensor: Sensor) -> dict[str, Asset]:
     return {**second, **found}
 
 
-def _local(href: str) -> str:
+def local_href(href: str) -> str:
+    """A path where an href is a file URL; else the href."""
     parts = urlsplit(href)
     return parts.path if parts.scheme == "file" else href
 
@@ -120,13 +158,21 @@ def _items(href: str) -> Iterator[pystac.Item]:
     if isinstance(thing, pystac.Item):
         yield thing
     elif isinstance(thing, pystac.ItemCollection):
-        yield from thing
+        for item in thing:
+            for asset in item.assets.values():
+                if item.get_self_href() is None and not pystac.utils.is_absolute_href(asset.href):
+                    asset.href = pystac.utils.make_absolute_href(asset.href, _full(href))
+            yield item
     elif isinstance(thing, pystac.Catalog):
         try:
             yield from thing.get_items(recursive=True)
         except Exception as error:  # noqa: BLE001  pystac and the http client raise many classes
             words = str(error).split("?", 1)[0]
             raise InputError(f"STAC {href}: a link leads nowhere ({words})", remedy="mend the catalogue") from None
+
+
+def _full(href: str) -> str:
+    return href if "://" in href else str(Path(href).absolute())
 
 
 def _one(href: str) -> pystac.Item:
@@ -143,7 +189,7 @@ def _read(href: str) -> pystac.STACObject | pystac.ItemCollection:
         if "://" in href:
             text = pystac.StacIO.default().read_text(href)
         else:
-            href = str(Path(href).absolute())
+            href = _full(href)
             text = Path(href).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"STAC {href}: no such file", remedy="check the path") from None

@@ -12,16 +12,26 @@ from landcover_cli.core.plan import PlanContext, Region, Step
 from landcover_cli.core.types import Period
 from landcover_cli.core.unit import Inputs, RunContext, Unit
 from landcover_cli.errors import ConfigError, InputError
+from landcover_cli.steps.preprocess_rtc import scenes_of as corrected_of
 from landcover_cli.steps.preprocess_s1 import scenes_of as passes_of
 from landcover_cli.steps.preprocess_s2 import absent, area_of, expand, scenes_of, touches, unmatched
 
 if TYPE_CHECKING:
-    from landcover_cli.config.sources import Sentinel1Source, Sentinel2Source, SourceConfig, StackSource, StaticSource
+    from landcover_cli.config.sources import (
+        Sentinel1RtcSource,
+        Sentinel1Source,
+        Sentinel2Source,
+        SourceConfig,
+        StackSource,
+        StaticSource,
+    )
     from landcover_cli.io.cubestore import CubeSpec
     from landcover_cli.io.stack import Stack, StackSettings
     from landcover_cli.io.static import StaticSettings
 
 CUBE = "cube.zarr"
+_SENSORS = {"sentinel1_grd": "sentinel1", "sentinel1_rtc": "sentinel1", "sentinel2_l2a": "sentinel2"}
+"""Sources whose scenes become observations first."""
 
 
 def plan(ctx: PlanContext) -> list[Unit]:
@@ -34,12 +44,12 @@ def plan(ctx: PlanContext) -> list[Unit]:
     for region in ctx.regions:
         for name, source in ctx.config.sources.items():
             _check_resolution(ctx, name, source)
-            if source.type == "sentinel2_l2a" or source.type == "sentinel1_grd":  # noqa: PLR1714  mypy narrows this
-                units += _plan_scenes(ctx, region, name, source)
-            elif source.type == "stack":
+            if source.type == "stack":
                 units += _plan_stack(ctx, region, name, source)
-            else:
+            elif source.type == "static":
                 units += _plan_static(ctx, region, name, source)
+            else:
+                units += _plan_scenes(ctx, region, name, source)
     return units
 
 
@@ -61,9 +71,13 @@ def _unit(ctx: PlanContext, region: Region, name: str, tile: Tile, last: str, pa
     }
 
 
-def _plan_scenes(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source | Sentinel2Source) -> list[Unit]:
+def _plan_scenes(
+    ctx: PlanContext, region: Region, name: str, source: Sentinel1Source | Sentinel1RtcSource | Sentinel2Source
+) -> list[Unit]:
     if source.type == "sentinel1_grd":
         scenes, own = passes_of(ctx, region, name, source), {"polarisations", "backscatter", "orbit"}
+    elif source.type == "sentinel1_rtc":
+        scenes, own = corrected_of(ctx, region, name, source), {"polarisations", "orbit"}
     else:
         scenes, own = scenes_of(ctx, region, name, source), {"bands"}
     # The mask, offset, geometry and resampling act through the observations' keys.
@@ -216,7 +230,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         return
     reducer = load("composite", section["composite"])
     scenes = inputs.group("scene")
-    if section["type"] in {"sentinel2_l2a", "sentinel1_grd"}:
+    if section["type"] in _SENSORS:
         items: Sequence[str] = sorted(scenes)
         bands = tuple(section["bands" if section["type"] == "sentinel2_l2a" else "polarisations"])
         spec = _spec(unit, name, section, bands, {"method": section["composite"], "items": items})
@@ -242,8 +256,7 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
 
     grid = ProductGrid(**unit.params["grid"])
     static = section["type"] == "static"
-    raw = {"sentinel1_grd": "sentinel1", "sentinel2_l2a": "sentinel2"}
-    sensor = None if static else load("sensor", raw.get(section["type"]) or section["sensor"])
+    sensor = None if static else load("sensor", _SENSORS.get(section["type"]) or section["sensor"])
     units = sensor.units if sensor else "native"
     if section["type"] == "sentinel1_grd":
         from landcover_cli.io.s1_prepare import UNITS
