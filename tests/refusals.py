@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 import yaml
+from affine import Affine
 
 from landcover_cli.cli.main import main
 
@@ -108,6 +111,25 @@ class Project:
         document = yaml.safe_load(self.pipeline.read_text(encoding="utf-8"))
         change(document)
         return self.replace("pipeline.yaml", yaml.safe_dump(document, allow_unicode=True))
+
+    def ready_backscatter(self) -> Path:
+        """Make `s1` a ready-made stack of one date per month, as others deliver it; returns the file of February."""
+        rng = np.random.default_rng(2)
+        profile = {"driver": "GTiff", "height": 96, "width": 192, "count": 2, "dtype": "float32", "nodata": np.nan}
+        where = {"crs": "EPSG:32633", "transform": Affine(10, 0, 345_600, 0, -10, 5_379_840)}
+        (self.folder / "ready").mkdir()
+        for month in range(1, 13):
+            path = self.folder / "ready" / f"gamma0_2021{month:02d}22.tif"
+            with rasterio.open(path, "w", **profile, **where) as target:
+                target.write(rng.gamma(4.4, 0.02, (2, 96, 192)).astype(np.float32))
+                target.descriptions = ("VV", "VH")
+        stack = {"type": "stack", "sensor": "sentinel1", "files": ["ready/*.tif"], "units": "linear"}
+        self.edit(lambda document: document["sources"].update(s1=stack))
+        return self.folder / "ready" / "gamma0_20210222.tif"
+
+    def radar(self) -> Path:
+        """The first Sentinel-1 product of February."""
+        return sorted(self.folder.glob("s1/*_202102*.SAFE"))[0]
 
     def only(self, *sources: str) -> None:
         """Keep some sources, and the first two months: enough to break a step in a second."""

@@ -21,15 +21,12 @@ from scipy import ndimage
 from landcover_cli.demo.landscape import Landscape
 from landcover_cli.demo.noise import smooth_field, stream
 from landcover_cli.demo.phenology import BARLEY, BEET, MAIZE, RAPESEED, WHEAT, Calendars
-from landcover_cli.demo.region import BROADLEAF, BUILT, CONIFER, GRASS, PIXEL_M, WATER
-from landcover_cli.demo.terrain import Terrain
+from landcover_cli.demo.region import BROADLEAF, BUILT, CONIFER, GRASS, WATER
 
 Array = NDArray[np.float32]
 
-POLARISATIONS = ("VV", "VH")
-INCIDENCE_DEG = 38.5
-# Ascending pass of a right-looking radar: it looks east, slightly north of it at this latitude.
-LOOK_AZIMUTH_DEG = 79.0
+# On the ellipsoid in the middle of the region, as relative orbit 44 sees it.
+INCIDENCE_DEG = 39.1
 # GRD in IW mode: five looks in range of unequal weight are equivalent to 4.4 independent ones, and the resolution of
 # 20 m × 22 m is sampled every 10 m (Sentinel-1 Product Definition, S1-RS-MDA-52-7440, IW GRD high resolution).
 # Weights (a, 1, 1, 1, a) with (3 + 2a)² / (3 + 2a²) = 4.4.
@@ -62,7 +59,6 @@ class Scatterer:
         roughness_db: ``(units,)`` offset of the soil echo.
         offset_db: ``(units, 2)`` offset of the whole unit per polarisation.
         texture: ``(entries,)`` factor on power, heavy-tailed in villages.
-        slope_factor_yx: ``(rows, cols)`` residual effect of terrain on gamma0, linear.
     """
 
     landscape: Landscape
@@ -70,10 +66,11 @@ class Scatterer:
     roughness_db: Array
     offset_db: Array
     texture: Array
-    slope_factor_yx: Array
 
     def gamma0(self, day: int, wetness: float, wind_db: float) -> Array:
         """Expected gamma0 ``(2, rows, cols)``, linear power, VV then VH; no speckle, at the resolution of the product.
+
+        It is the terrain-flattened one: what slopes do to the echo comes with the radar's geometry.
 
         Args:
             day: Day of the year.
@@ -82,14 +79,10 @@ class Scatterer:
         """
         per_unit = self._units(day, wetness, wind_db)
         entries = per_unit[self.landscape.unit] * self.texture[:, None]
-        power = self.landscape.mix(entries.astype(np.float32)) * self.slope_factor_yx
+        power = self.landscape.mix(entries.astype(np.float32))
         # The impulse response is wider than a pixel: neighbours share echoes.
         sigma = (0, _RESOLUTION_SIGMA_PX, _RESOLUTION_SIGMA_PX)
         return np.asarray(ndimage.gaussian_filter(power, sigma, mode="nearest"), np.float32)
-
-    def sigma0(self, day: int, wetness: float, wind_db: float) -> Array:
-        """Like :meth:`gamma0`, but per unit of ground area: ``sigma0 = gamma0 · cos(incidence)``."""
-        return np.asarray(self.gamma0(day, wetness, wind_db) * np.cos(np.deg2rad(INCIDENCE_DEG)), np.float32)
 
     def _units(self, day: int, wetness: float, wind_db: float) -> NDArray[np.float64]:
         canopy = self.calendars.at(day)
@@ -119,7 +112,7 @@ class Scatterer:
         return np.asarray(power * from_db(self.offset_db))
 
 
-def make_scatterer(landscape: Landscape, calendars: Calendars, terrain: Terrain, seed: int) -> Scatterer:
+def make_scatterer(landscape: Landscape, calendars: Calendars, seed: int) -> Scatterer:
     """Draw the fixed part of the radar scene."""
     rng = stream(seed, "radar")
     kinds = landscape.class_of_unit
@@ -137,21 +130,7 @@ def make_scatterer(landscape: Landscape, calendars: Calendars, terrain: Terrain,
         np.where(fields, rng.normal(0.0, 0.9, units), 0.0).astype(np.float32),
         offset_db.astype(np.float32),
         from_db(texture_db).astype(np.float32),
-        _slope_factor(landscape, terrain),
     )
-
-
-def _slope_factor(landscape: Landscape, terrain: Terrain) -> Array:
-    """What terrain flattening leaves behind: a third of the ratio of local to flat illuminated area."""
-    rows, cols = landscape.region.rows, landscape.region.cols
-    east = (np.arange(cols, dtype=np.float64) + 0.5)[None, :] * PIXEL_M
-    north = (rows - 0.5 - np.arange(rows, dtype=np.float64))[:, None] * PIXEL_M
-    to_east, to_north = terrain.gradient(east, north)
-    look = np.deg2rad(LOOK_AZIMUTH_DEG)
-    # Ground that rises along the look direction faces the radar.
-    facing = np.arctan(to_east * np.sin(look) + to_north * np.cos(look))
-    flat = np.deg2rad(INCIDENCE_DEG)
-    return np.asarray((np.tan(flat) / np.tan(np.maximum(flat - facing, 0.1))) ** (1 / 3), np.float32)
 
 
 def speckle(shape: tuple[int, int], rng: np.random.Generator) -> Array:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from landcover_cli.demo.pipeline_file import pipeline_yaml
-from landcover_cli.demo.rasters import write_dem, write_gamma0, write_truth
+from landcover_cli.demo.rasters import write_dem, write_truth
 from landcover_cli.demo.readme import readme_text
-from landcover_cli.demo.region import Size, region
+from landcover_cli.demo.region import EPSG, LEFT_M, RELATIVE_ORBIT_S1, TOP_M, Size, region
+from landcover_cli.demo.sentinel1_geometry import Geometry, make_geometry
+from landcover_cli.demo.sentinel1_ground import MapGrid
+from landcover_cli.demo.sentinel1_safe import write_grd_safe
 from landcover_cli.demo.sentinel2_safe import product, write_reflectance_safe
 from landcover_cli.demo.simulation import Simulation, labelled_units, simulate
 from landcover_cli.demo.vectors import write_labels, write_legend, write_region
@@ -24,7 +27,7 @@ from landcover_cli.io.atomic import atomic_folder
 T = TypeVar("T")
 
 # Raised whenever the same seed gives another region, so that an old demo is not taken for a new one.
-VERSION = 2
+VERSION = 3
 _MARKER = "demo.json"
 _VIEW_DEG = {22: (5.6, 104.0), 122: (9.4, 286.0)}
 # Days on which ESA's processing changed (its list of processing baselines); older products keep theirs.
@@ -46,7 +49,7 @@ class DemoPaths:
         reference: The same in the unlabelled eastern half alone.
         dem: Elevation (GeoTIFF).
         s2: Sentinel-2 SAFE folders, by date.
-        s1: Sentinel-1 gamma0 GeoTIFFs, by date.
+        s1: Sentinel-1 SAFE folders, by date.
     """
 
     root: Path
@@ -91,10 +94,11 @@ def generate(
         simulation = simulate(place, seed)
         say(f"writing {len(simulation.acquisitions)} Sentinel-2 products")
         clear = _write_optical(scratch / "s2", simulation)
-        say(f"writing {len(simulation.radar_days)} Sentinel-1 dates")
-        _write_radar(scratch / "s1", simulation)
+        say(f"writing {len(simulation.radar_days)} Sentinel-1 products")
+        view = radar_view(simulation)
+        _write_radar(scratch / "s1", simulation, view)
         say("writing elevation, truth, labels and texts")
-        write_dem(scratch / "dem" / "dem.tif", place, simulation.terrain)
+        write_dem(scratch / "dem" / "dem.tif", place, simulation.terrain, view.bounds_lonlat)
         write_truth(scratch / "truth.tif", simulation.landscape.truth_yx)
         write_truth(scratch / "reference.tif", simulation.landscape.truth_yx, east_only=True)
         write_region(scratch / "region.geojson", place)
@@ -136,7 +140,7 @@ def _paths(root: Path) -> DemoPaths:
         reference=root / "reference.tif",
         dem=root / "dem" / "dem.tif",
         s2=tuple(sorted((root / "s2").glob("*.SAFE"), key=lambda path: path.name[11:26])),
-        s1=tuple(sorted((root / "s1").glob("*.tif"))),
+        s1=tuple(sorted((root / "s1").glob("*.SAFE"), key=lambda path: path.name[17:32])),
     )
     single = (paths.pipeline, paths.region, paths.legend, paths.labels, paths.truth, paths.reference, paths.dem)
     lost = [path for path in single if not path.is_file()]
@@ -187,12 +191,19 @@ def _write_optical(folder: Path, simulation: Simulation) -> float:
     return sum(shares) / len(shares)
 
 
-def _write_radar(folder: Path, simulation: Simulation) -> None:
+def radar_view(simulation: Simulation) -> Geometry:
+    """How Sentinel-1 sees the region on every pass."""
+    left, bottom, _, _ = simulation.region.bounds_m
+    grid = MapGrid(EPSG, LEFT_M, TOP_M, simulation.region.rows, simulation.region.cols)
+    return make_geometry(RELATIVE_ORBIT_S1, grid, lambda e, n: simulation.terrain.height_m(e - left, n - bottom))
+
+
+def _write_radar(folder: Path, simulation: Simulation, view: Geometry) -> None:
     folder.mkdir()
 
     def write(number: int) -> Path:
         scene = simulation.radar(simulation.radar_days[number])
-        return write_gamma0(folder, scene.when, scene.gamma0)
+        return write_grd_safe(folder, view, scene.gamma0, when=scene.when, seed=simulation.seed)
 
     _each(write, len(simulation.radar_days))
 

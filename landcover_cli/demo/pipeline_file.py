@@ -30,10 +30,12 @@ sources:
     mask: scl
     composite: mean
   s1:
-    type: stack
-    sensor: sentinel1
-    files: ["s1/*.tif"]
-    units: linear
+    type: sentinel1_grd
+    scenes: ["s1/*.SAFE"]
+    dem: dem/dem.tif
+    dem_height: ellipsoidal
+    backscatter: gamma0_rtc
+    speckle: lee
     composite: mean
   dem:
     type: static

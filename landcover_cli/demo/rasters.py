@@ -1,8 +1,7 @@
-"""GeoTIFFs of the demo: radar series, elevation, truth."""
+"""GeoTIFFs of the demo: elevation, truth."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +11,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from landcover_cli.demo.backscatter import POLARISATIONS
 from landcover_cli.demo.region import CLASSES, EPSG, LEFT_M, PIXEL_M, TOP_M, Region
 from landcover_cli.demo.terrain import Terrain
 from landcover_cli.io.rasterwrite import whole_raster
 
 ARC_SECOND_DEG = 1 / 3600
-
-
-def write_gamma0(
-    folder: Path,
-    when: datetime,
-    gamma0: NDArray[np.float32],
-    *,
-    platform: str = "S1A",
-    orbit_direction: str = "ASCENDING",
-    origin_m: tuple[float, float] = (LEFT_M, TOP_M),
-    epsg: int = EPSG,
-) -> Path:
-    """Write one date of ready-made Sentinel-1 backscatter.
-
-    Args:
-        folder: Target folder.
-        when: Acquisition, UTC.
-        gamma0: ``(2, rows, cols)`` linear power, VV then VH; NaN is no data.
-        platform: ``S1A``, ``S1B`` or ``S1C``.
-        orbit_direction: ``ASCENDING`` or ``DESCENDING``.
-        origin_m: (left, top).
-        epsg: CRS.
-    """
-    path = folder / f"{platform}_IW_GRDH_1SDV_{when:%Y%m%dT%H%M%S}_gamma0.tif"
-    tags = {
-        "ACQUISITION_DATETIME": f"{when:%Y-%m-%dT%H:%M:%S}Z",
-        "UNITS": "gamma0_linear",
-        "ORBIT_DIRECTION": orbit_direction,
-        "PLATFORM": platform,
-    }
-    transform = Affine(PIXEL_M, 0, origin_m[0], 0, -PIXEL_M, origin_m[1])
-    _write(path, gamma0, f"EPSG:{epsg}", transform, float("nan"), tags, POLARISATIONS)
-    return path
+_MARGIN_PX = 40
 
 
 def write_truth(path: Path, truth_yx: NDArray[np.uint8], *, east_only: bool = False) -> None:
@@ -62,24 +28,29 @@ def write_truth(path: Path, truth_yx: NDArray[np.uint8], *, east_only: bool = Fa
     _write(path, codes[None], f"EPSG:{EPSG}", transform, 0, {}, ("class_code",))
 
 
-def write_dem(path: Path, region: Region, terrain: Terrain) -> None:
-    """Write heights on a grid of one arc second in geographic coordinates, as the Copernicus DEM GLO-30 comes."""
-    left, bottom, right, top = region.bounds_m
-    to_geographic = Transformer.from_crs(EPSG, 4326, always_xy=True)
-    lon, lat = to_geographic.transform([left, right, right, left], [top, top, bottom, bottom])
-    margin = 10
-    west = np.floor(min(lon) / ARC_SECOND_DEG) - margin
-    north = np.ceil(max(lat) / ARC_SECOND_DEG) + margin
-    cols = int(np.ceil(max(lon) / ARC_SECOND_DEG) + margin - west)
-    rows = int(north - np.floor(min(lat) / ARC_SECOND_DEG) + margin)
-    # GLO-30 puts pixel centres on whole arc seconds.
-    centre_lon = (west + np.arange(cols)) * ARC_SECOND_DEG
-    centre_lat = (north - np.arange(rows)) * ARC_SECOND_DEG
+def write_dem(path: Path, region: Region, terrain: Terrain, bounds_lonlat: tuple[float, float, float, float]) -> None:
+    """Write heights above the ellipsoid on a grid of one arc second in geographic coordinates.
+
+    Args:
+        path: Target.
+        region: The region, to whose south-western corner the terrain is relative.
+        terrain: The hills.
+        bounds_lonlat: (west, south, east, north) of the radar images. The margin of 40 arc seconds, 800 m or more,
+            holds what heights shift into them: ground 400 m high shows 500 m nearer than the ellipsoid below it.
+    """
+    left, bottom, _, _ = region.bounds_m
+    west, south, east, north = (edge / ARC_SECOND_DEG for edge in bounds_lonlat)
+    first_col, first_row = np.floor(west) - _MARGIN_PX, np.ceil(north) + _MARGIN_PX
+    cols = int(np.ceil(east) + _MARGIN_PX - first_col) + 1
+    rows = int(first_row - np.floor(south) + _MARGIN_PX) + 1
+    # As the Copernicus DEM GLO-30 comes: pixel centres on whole arc seconds.
+    lon = (first_col + np.arange(cols)) * ARC_SECOND_DEG
+    lat = (first_row - np.arange(rows)) * ARC_SECOND_DEG
     to_utm = Transformer.from_crs(4326, EPSG, always_xy=True)
-    east, north_m = to_utm.transform(*np.meshgrid(centre_lon, centre_lat))
-    height = terrain.height_m(east - left, north_m - bottom).astype(np.float32)
+    east_m, north_m = to_utm.transform(*np.meshgrid(lon, lat))
+    height = terrain.height_m(east_m - left, north_m - bottom).astype(np.float32)
     transform = Affine(
-        ARC_SECOND_DEG, 0, (west - 0.5) * ARC_SECOND_DEG, 0, -ARC_SECOND_DEG, (north + 0.5) * ARC_SECOND_DEG
+        ARC_SECOND_DEG, 0, (first_col - 0.5) * ARC_SECOND_DEG, 0, -ARC_SECOND_DEG, (first_row + 0.5) * ARC_SECOND_DEG
     )
     _write(path, height[None], "EPSG:4326", transform, None, {"AREA_OR_POINT": "Point"}, ("elevation",))
 

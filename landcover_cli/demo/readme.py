@@ -6,7 +6,7 @@ import numpy as np
 
 from landcover_cli.demo.backscatter import INCIDENCE_DEG
 from landcover_cli.demo.landscape import OVERSAMPLE
-from landcover_cli.demo.region import CLASSES, EPSG, MGRS_TILE, PIXEL_M, YEAR
+from landcover_cli.demo.region import CLASSES, EPSG, MGRS_TILE, PIXEL_M, RELATIVE_ORBIT_S1, YEAR
 from landcover_cli.demo.simulation import Simulation, labelled_units
 from landcover_cli.demo.weather import CLOUD_FRACTION, MAX_CLOUD
 
@@ -23,8 +23,8 @@ nothing else.
 | `pipeline.yaml` | the run: `lc run pipeline.yaml` |
 | `region.geojson` | area of interest, 60 m inside the data |
 | `s2/*.SAFE` | {n_s2} Sentinel-2 Level-2A products: B02 B03 B04 B08 at 10 m, B05 B06 B07 B8A B11 B12 and SCL at 20 m |
-| `s1/*.tif` | {n_s1} dates of Sentinel-1 backscatter: gamma0, linear power, VV and VH, 10 m |
-| `dem/dem.tif` | elevation at 1 arc second in EPSG:4326 |
+| `s1/*.SAFE` | {n_s1} Sentinel-1A IW GRD products, relative orbit {orbit}, ascending: VV, VH in radar geometry |
+| `dem/dem.tif` | elevation at 1 arc second in EPSG:4326, metres above the ellipsoid |
 | `labels.gpkg` | {n_labels} polygons with `class_code` and `class_name`: half of the western parcels, no eastern |
 | `legend.yaml` | the classes |
 | `truth.tif` | class code of every 10 m pixel: the class with the largest share |
@@ -73,9 +73,12 @@ metadata tells.
 
 **Radar.** A water-cloud model (Attema and Ulaby 1978) over a soil that gets brighter with rain, at
 {incidence:g}° incidence; shapes of the crop and forest curves after Veloso et al. (2017), Vreugdenhil et al.
-(2018), Rüetschi et al. (2018) and Dubois et al. (2020), decibel levels our own. Speckle has 4.4 equivalent
-looks and is correlated between neighbours, as in IW GRD products of high resolution (Sentinel-1 Product
-Definition).
+(2018), Rüetschi et al. (2018) and Dubois et al. (2020), decibel levels our own. This is gamma0 of the ground;
+the products hold what the satellite makes of it: facets of 5 m on the hills, seen from an orbit that repeats every
+12 days, each put where its zero-Doppler time and slant range say, so that slopes shift and shade the image; thermal
+noise; speckle of 4.4 equivalent looks, correlated between neighbours, as in IW GRD products of high resolution
+(Sentinel-1 Product Definition). The run goes the way back with code of its own: noise subtracted, calibrated,
+filtered, divided by the illuminated area and brought to the map.
 
 ## Simplifications
 
@@ -83,7 +86,9 @@ Definition).
   the metadata does not list them.
 - No snow, no change of land use within the year, no bidirectional effects, no geolocation error, a box for a
   point-spread function, one viewing angle per orbit, soil wetness that is the same everywhere.
-- Sentinel-1 comes terrain-corrected; a weak trace of the slopes is left in it.
+- A Sentinel-1 image covers the region and a margin, not the 250 km of a swath; backscatter at the region's edge goes on
+  beyond it. Quick-looks and the parts of the annotation that pixels do not need are absent. Heights are those above the
+  ellipsoid, so that no geoid grid is needed.
 
 ## Sources
 
@@ -139,4 +144,5 @@ def readme_text(simulation: Simulation, clear: float) -> str:
         max_cloud=100 * MAX_CLOUD,
         clear=100 * clear,
         incidence=INCIDENCE_DEG,
+        orbit=RELATIVE_ORBIT_S1,
     )

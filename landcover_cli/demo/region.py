@@ -19,6 +19,8 @@ LEFT_M = 345_600.0
 TOP_M = 5_379_840.0
 LATITUDE_DEG = 48.55
 LONGITUDE_DEG = 12.92
+# It passes northwards in the evening and looks at the region from the west.
+RELATIVE_ORBIT_S1 = 44
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Region:
         cols: Width in pixels of 10 m.
         tile_px: Edge of a product tile in pixels, as written into the pipeline file.
         n_s2: Number of Sentinel-2 products.
-        s1_step_days: Days between two Sentinel-1 acquisitions.
+        s1_step_days: Days between two Sentinel-1 acquisitions, a multiple of the orbit's 12.
         block_m: Mean distance between two farm tracks, metres.
         parcel_ha: Median parcel area, hectares.
     """

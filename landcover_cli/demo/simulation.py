@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_cli.demo.backscatter import Scatterer, make_scatterer, speckle
+from landcover_cli.demo.backscatter import Scatterer, make_scatterer
 from landcover_cli.demo.clouds import Sky, make_sky, scene_classification, swath
 from landcover_cli.demo.landscape import Landscape, make_landscape
 from landcover_cli.demo.noise import stream
@@ -46,9 +46,9 @@ class OpticalScene:
 
 @dataclass(frozen=True)
 class RadarScene:
-    """One Sentinel-1 date: ``gamma0`` is ``(2, rows, cols)`` linear power, VV then VH, with speckle."""
+    """One Sentinel-1 date: ``gamma0`` is ``(2, rows, cols)`` linear power, VV then VH; terrain and speckle to come."""
 
-    when: datetime
+    when: date
     gamma0: Array
 
 
@@ -88,13 +88,10 @@ class Simulation:
         return OpticalScene(acquisition, seen, surface, scl, inside, sky.clear & inside, sky)
 
     def radar(self, day: int) -> RadarScene:
-        """What a terrain-corrected Sentinel-1 product holds for one day of the year."""
-        rng = stream(self.seed, "speckle", day)
-        wind_db = float(rng.normal(0.0, 1.8))
-        mean = self.scatterer.gamma0(day, float(self.wetness[day]), wind_db)
-        shape = (self.region.rows, self.region.cols)
-        power = np.stack([band * speckle(shape, rng) for band in mean])
-        return RadarScene(day_to_datetime(day, 16, 59, 31), power.astype(np.float32))
+        """What is on the ground for Sentinel-1 to see on one day of the year."""
+        wind_db = float(stream(self.seed, "wind", day).normal(0.0, 1.8))
+        gamma0 = self.scatterer.gamma0(day, float(self.wetness[day]), wind_db)
+        return RadarScene(day_to_datetime(day).date(), gamma0)
 
 
 def simulate(region: Region, seed: int) -> Simulation:
@@ -108,7 +105,7 @@ def simulate(region: Region, seed: int) -> Simulation:
         terrain,
         landscape,
         make_surface(landscape, calendars, seed),
-        make_scatterer(landscape, calendars, terrain, seed),
+        make_scatterer(landscape, calendars, seed),
         soil_wetness(seed),
         sentinel2_acquisitions(region, seed),
         sentinel1_days(region),

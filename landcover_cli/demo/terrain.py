@@ -18,7 +18,7 @@ class Terrain:
         wave_rad_per_m: ``(n, 2)`` wave vectors (east, north).
         amplitude_m: ``(n,)`` amplitudes.
         phase_rad: ``(n,)`` phases.
-        base_m: Mean height above the geoid.
+        base_m: Mean height above the ellipsoid.
     """
 
     wave_rad_per_m: NDArray[np.float64]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.demo.noise import stream
-from landcover_cli.demo.region import LATITUDE_DEG, Region, day_to_datetime
+from landcover_cli.demo.region import LATITUDE_DEG, RELATIVE_ORBIT_S1, YEAR, Region, day_to_datetime
+from landcover_cli.demo.sentinel1_orbit import pass_days
 
 # Mean cloud fraction of Landsat and Sentinel-2 scenes over Switzerland, 1984-2021, per season (raw data in
 # table 1 of the Swiss snow cover series, doi:10.1038/s41597-025-04961-6).
@@ -117,8 +118,9 @@ def sun_angles(day: int, hour_utc: float, longitude_deg: float = 12.92) -> tuple
 
 
 def sentinel1_days(region: Region) -> tuple[int, ...]:
-    """Days of the year of the ascending Sentinel-1A passes, from 5 January."""
-    return tuple(range(5, 366, region.s1_step_days))
+    """Days of the year of the Sentinel-1A passes that are taken, every one or one in some."""
+    days = pass_days("S1A", RELATIVE_ORBIT_S1, date(YEAR, 1, 1), date(YEAR, 12, 31))
+    return tuple(day.timetuple().tm_yday for day in days[:: region.s1_step_days // 12])
 
 
 def soil_wetness(seed: int) -> NDArray[np.float32]:

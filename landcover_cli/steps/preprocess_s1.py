@@ -12,7 +12,7 @@ from landcover_cli.core.plan import PlanContext, Region, Step
 from landcover_cli.core.types import Scene
 from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef
 from landcover_cli.errors import InputError
-from landcover_cli.steps.preprocess_s2 import PlannedScene, absent, area_of, expand, footprint_on
+from landcover_cli.steps.preprocess_s2 import PlannedScene, absent, area_of, expand, footprint_on, unmatched
 
 if TYPE_CHECKING:
     from landcover_cli.config.sources import Sentinel1Source
@@ -95,7 +95,7 @@ def _find(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source) 
         _check_polarisations(name, product, source)
         used[scene.id] = product, ground
     if not used:
-        absent(region, name, source.optional, f"{len(paths)} products known")
+        absent(region, name, source.optional, f"{len(paths)} products known" if paths else unmatched(source.scenes))
     _check_directions(name, [product for product, _ in used.values()], source)
     passes = [_planned(region, name, group) for group in _slices(list(used.values()))]
     return tuple(sorted(passes, key=lambda item: (item.planned.scene.datetime, item.planned.scene.id)))

@@ -52,7 +52,7 @@ METRES = shapely.box(301440, 5500000, 302400, 5500960)
         pytest.param(geojson(shapely.Polygon()), ("is empty",), id="empty polygon"),
         pytest.param(geojson(BOW_TIE), ("crosses itself at (12.55, 49.15)", "Fix geometries"), id="bow tie"),
         pytest.param(geojson(METRES), ("302400", "EPSG"), id="metres undeclared"),
-        pytest.param(geojson(shapely.box(2, 48, 2.1, 48.1)), ("no observation over", "source 's2'"), id="elsewhere"),
+        pytest.param(geojson(shapely.box(2, 48, 2.1, 48.1)), ("no observation over", "source 's1'"), id="elsewhere"),
         pytest.param(geojson(shapely.box(179.9, 49, 180.1, 49.1)), ("crosses the antimeridian", "180.1"), id="beyond"),
         pytest.param(geojson(shapely.box(-179.9, 49, 179.9, 49.1)), ("antimeridian", "cut it at 180°"), id="wrapped"),
         pytest.param(geojson(shapely.Point(12.5, 49.1)), ("Point", "polygons only"), id="point"),
@@ -149,13 +149,66 @@ def test_a_zip_that_is_none_or_cut_off(run: Lc, project: Project) -> None:
         run.refuses("run", project.pipeline, code=3, says=(archive, "zip"))
 
 
+# --- Sentinel-1 products ------------------------------------------------------------------------------------------
+
+
+def test_a_radar_product_that_lacks_a_table(run: Lc, project: Project) -> None:
+    project.only("s1")
+    path = next(project.radar().rglob("noise-*-vh-*.xml"))
+    path.unlink()
+    with nothing_half_done(project.work, f"preprocess_s1/main/s1/{project.radar().stem}"):
+        run.refuses("-q", "run", project.pipeline, code=3, says=(project.radar().stem, path.name, "is missing"))
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0])
+def test_a_measurement_that_is_cut_off(run: Lc, project: Project, keep: float) -> None:
+    project.only("s1")
+    path = project.cut(next(project.radar().glob("measurement/*-vv-*.tiff")), keep)
+    with nothing_half_done(project.work, f"preprocess_s1/main/s1/{project.radar().stem}"):
+        run.refuses("-q", "run", project.pipeline, code=3, says=(path.name, "download"))
+
+
+def test_terrain_that_ends_within_the_image(run: Lc, project: Project) -> None:
+    project.only("s1")
+    path = project.folder / "dem" / "dem.tif"
+    with rasterio.open(path) as source:
+        heights, profile = source.read(), source.profile
+    path.unlink()
+    with rasterio.open(path, "w", **{**profile, "width": heights.shape[2] // 2}) as target:
+        target.write(heights[:, :, : heights.shape[2] // 2])
+    with nothing_half_done(project.work, "preprocess_s1"):
+        run.refuses("-q", "run", project.pipeline, code=3, says=("dem.tif does not cover", "% of", "lc fetch dem"))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        ({"scenes": ["s1/*.SAVE"]}, 3, ("s1/*.SAVE", "optional: true")),
+        ({"speckle": "refind_lee"}, 2, ("'refind_lee'", "did you mean refined_lee")),
+        ({"speckle_options": {"window": 7}}, 2, ("window",)),
+        ({"polarisations": ["HH"]}, 3, ("no polarisation HH", "VV, VH")),
+        ({"orbit": "descending"}, 3, ("'s1'", "8 products known")),
+        ({"dem": "dem/dem.img"}, 3, ("dem.img", "does not exist")),
+        ({"dem": None}, 2, ("sources.s1.dem",)),
+        ({"dem_height": "auto"}, 3, ("dem.tif", "--dem-height")),
+        ({"backscatter": "gama0"}, 2, ("sources.s1.backscatter", "'gama0'")),
+    ],
+)
+def test_a_radar_source_that_is_described_wrongly(
+    run: Lc, project: Project, change: dict[str, Any], code: int, says: tuple[str, ...]
+) -> None:
+    project.edit(lambda doc: doc["sources"]["s1"].update(change))
+    with nothing_appears(project.folder):
+        run.refuses("run", project.pipeline, code=code, says=says)
+
+
 # --- stacks and static layers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("directory", ["last", "first"])
 def test_a_backscatter_file_cut_in_half(run: Lc, project: Project, directory: str) -> None:
+    path = project.ready_backscatter()
     project.only("s1")
-    path = sorted(project.folder.glob("s1/*_20210222*.tif"))[0]
     if directory == "first":  # as in a COG: what is lost shows only where the pixels are read
         with rasterio.open(path) as source:
             tags, profile, names = source.tags(), source.profile, source.descriptions
@@ -179,16 +232,16 @@ def test_a_terrain_file_cut_in_half(run: Lc, project: Project) -> None:
 
 
 def test_a_folder_in_place_of_a_raster(run: Lc, project: Project) -> None:
-    project.edit(lambda doc: doc["sources"].pop("s2"))
+    project.only("dem")
     path = project.folder / "dem" / "dem.tif"
     path.unlink()
     path.mkdir()
     with nothing_appears(project.folder):
         run.refuses("-q", "run", project.pipeline, code=3, says=(path,))
-    path = sorted(project.folder.glob("s1/*_20210222*.tif"))[0]
+    path = project.ready_backscatter()
     path.unlink()
     path.mkdir()
-    project.edit(lambda doc: doc["sources"].pop("dem"))
+    project.only("s1")
     with nothing_appears(project.folder):
         run.refuses("-q", "run", project.pipeline, code=3, says=(path,))
 
@@ -200,7 +253,7 @@ def test_a_folder_in_place_of_a_raster(run: Lc, project: Project) -> None:
         ("s1", {"bands": ["VV", "VX"]}, 2, ("'VX'", "VV", "VH")),
         ("s1", {"bands": ["VV", "HH"]}, 3, ("band HH is missing", "VH, VV")),
         ("s2", {"scenes": ["s2/*.SAVE"]}, 3, ("s2/*.SAVE", "optional: true")),
-        ("s1", {"files": ["s1/*.nc"]}, 3, ("s1/*.nc", "optional: true")),
+        ("s1", {"files": ["ready/*.nc"]}, 3, ("ready/*.nc", "optional: true")),
         ("dem", {"files": ["dem/*.img"]}, 3, ("dem/*.img", "optional: true")),
         ("dem", {"bands": ["elevation", "slope"], "derive": []}, 3, ("dem.tif", "2", "1")),
         ("s2", {"mask": "slc"}, 2, ("'slc'", "did you mean scl?")),
@@ -217,6 +270,8 @@ def test_a_folder_in_place_of_a_raster(run: Lc, project: Project) -> None:
 def test_a_source_that_is_described_wrongly(
     run: Lc, project: Project, source: str, change: dict[str, Any], code: int, says: tuple[str, ...]
 ) -> None:
+    if source == "s1":
+        project.ready_backscatter()
     project.edit(lambda doc: doc["sources"][source].update(change))
     with nothing_appears(project.folder):
         run.refuses("run", project.pipeline, code=code, says=says)
@@ -232,7 +287,7 @@ def test_a_source_that_is_described_wrongly(
         ("grid", "resolution", "resolution_m"),
         ("period", "stop", None),
         ("sources.s2", "mask_option", "mask_options"),
-        ("sources.s1", "fies", "files"),
+        ("sources.s1", "speckel", "speckle"),
         ("sources.dem", "derived", "derive"),
         ("tile.split", "ration", "ratios"),
         ("train", "epoch", "epochs"),
@@ -349,7 +404,7 @@ def test_options_that_make_no_sense(run: Lc, project: Project, options: list[str
 def test_a_period_without_any_scene(run: Lc, project: Project) -> None:
     project.edit(lambda doc: doc.update(period={"start": "2019-01", "end": "2019-03"}))
     with nothing_appears(project.folder):
-        run.refuses("run", project.pipeline, code=3, says=("'s2'", "2019-01-01 to 2019-03-31", "14 scenes known"))
-    project.edit(lambda doc: doc["sources"]["s2"].update(optional=True))
+        run.refuses("run", project.pipeline, code=3, says=("'s1'", "2019-01-01 to 2019-03-31", "8 products known"))
+    project.edit(lambda doc: doc["sources"]["s1"].update(optional=True))
     with nothing_appears(project.folder):
-        run.refuses("run", project.pipeline, code=3, says=("'s1'", "8 dates known"))
+        run.refuses("run", project.pipeline, code=3, says=("'s2'", "14 scenes known"))

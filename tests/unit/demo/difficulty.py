@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from landcover_cli.demo.backscatter import speckle
 from landcover_cli.demo.clouds import half
 from landcover_cli.demo.noise import stream
 from landcover_cli.demo.reflectance import BANDS, BANDS_20M
@@ -114,10 +115,11 @@ def optical_series(scenes: list[OpticalScene]) -> NDArray:
 
 
 def radar_series(sim: Simulation) -> NDArray:
-    """Monthly means of gamma0 in dB."""
-    scenes = [sim.radar(day) for day in sim.radar_days]
-    ones = np.ones((sim.region.rows, sim.region.cols), bool)
-    mean = monthly([s.gamma0 for s in scenes], [ones] * len(scenes), [day_to_datetime(d).month for d in sim.radar_days])
+    """Monthly means of gamma0 in dB, with the speckle of a product but without its terrain."""
+    shape = (sim.region.rows, sim.region.cols)
+    rng = stream(sim.seed, "difficulty")
+    seen = [np.stack([band * speckle(shape, rng) for band in sim.radar(day).gamma0]) for day in sim.radar_days]
+    mean = monthly(seen, [np.ones(shape, bool)] * len(seen), [day_to_datetime(day).month for day in sim.radar_days])
     return 10 * np.log10(mean)
 
 

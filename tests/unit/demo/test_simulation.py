@@ -291,10 +291,15 @@ def test_radar_seasons(standard: Simulation) -> None:
     assert db(summer, WATER)[0] < -15
 
 
-def test_sigma0_is_gamma0_on_the_ground(tiny: Simulation) -> None:
-    gamma0 = tiny.scatterer.gamma0(100, 0.5, 0.0)
-    assert tiny.scatterer.sigma0(100, 0.5, 0.0) == pytest.approx(gamma0 * np.cos(np.deg2rad(38.5)), rel=1e-6)
+def test_from_db() -> None:
     assert from_db(3.0) == pytest.approx(1.9953, abs=1e-4)
+
+
+def test_radar_days_are_passes_of_the_orbit(tiny: Simulation, standard: Simulation) -> None:
+    # Real products of relative orbit 44 by Sentinel-1A: one on 16 January 2021, and every 12 days around it.
+    assert standard.radar_days == tuple(range(4, 366, 12))
+    assert tiny.radar_days == tuple(range(4, 366, 48))
+    assert tiny.radar(100).gamma0.shape == (2, 96, 192)
 
 
 def test_soil_dries_and_gets_wet() -> None:
