@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from s1_vs_otb import DATA, cpu_of
 from scipy.ndimage import binary_erosion
 
-from landcover_cli.sar.speckle import create, filter_image
+from landcover_cli.sar.speckle import SpeckleFilter, create, filter_image
 
 RADIUS = 3
 LOOKS = {"simulated": [4.4], "GRD overview": [4.4, 100.0], "SLC amplitude²": [4.4, 1.0]}
@@ -114,6 +114,12 @@ def oracle(image: Image, name: str, looks: float, ddof: int) -> Image:
     return np.pad(out, RADIUS, constant_values=np.nan).astype(np.float32)
 
 
+def published(name: str, looks: float) -> SpeckleFilter:
+    """Our filter as published: Gamma-MAP's mode is not corrected, as the peer's is not."""
+    plain = {"debias": False} if name == "gamma_map" else {}
+    return create(name, window_px=WINDOW, looks=looks, **plain)
+
+
 def run_image(label: str, image: Image, looks: float, folder: Path) -> bool:
     """Both filters on one image; whether the median difference is within tolerance."""
     source, ours, theirs = (folder / f"{name}.tif" for name in ("in", "ours", "theirs"))
@@ -157,7 +163,7 @@ def main() -> int:
         name, looks, source, target = options.one
         image = read(Path(source))
         image[image == 0] = np.nan
-        write(Path(target), filter_image(create(name, window_px=WINDOW, looks=float(looks)), image))
+        write(Path(target), filter_image(published(name, float(looks)), image))
         return 0
     if shutil.which("otbcli_Despeckle") is None:
         sys.stdout.write("skipped: Orfeo Toolbox is not installed (otbcli_Despeckle; Debian package otb-bin)\n")

@@ -116,6 +116,16 @@ def check_looks(looks: float | None) -> None:
         )
 
 
+def check_switch(name: str, value: bool) -> None:
+    """Refuse a switch that is neither on nor off (1 and 0 count as such).
+
+    Raises:
+        ConfigError: `value` is something else.
+    """
+    if value not in (False, True):
+        raise ConfigError(f"{name} {value} is not a switch", remedy="use 1 for on or 0 for off")
+
+
 def check_block(intensity: NDArray[np.float32], axes: str, halo_px: int) -> None:
     """Refuse a block of the wrong type or shape.
 

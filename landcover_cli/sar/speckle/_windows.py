@@ -174,3 +174,23 @@ def box_moments(image: NDArray[np.floating[Any]], window: int) -> tuple[NDArray[
             mean[y, x0 : x0 + n] = ring.mean[:n]
             variance[y, x0 : x0 + n] = ring.variance[:n]
     return mean, variance
+
+
+@njit(nogil=True, cache=True)
+def speckle_share(mean: float, variance: float, speckle: float) -> float:
+    """The part of a window's v/m² that is speckle: all of it up to Cu², and the less the more structure there is.
+
+    Corrections of a bias that comes from speckle alone are weighted by it: none in a constant image, none on targets.
+
+    Args:
+        mean: Window mean; at or below zero gives 0.
+        variance: Window variance.
+        speckle: Cu² = 1/L.
+
+    Returns:
+        v/m² where it is at most Cu², else Cu⁴/(v/m²).
+    """
+    if mean <= 0.0 or variance <= 0.0:
+        return 0.0
+    ratio = variance / (mean * mean)
+    return ratio if ratio <= speckle else speckle * speckle / ratio

@@ -22,11 +22,14 @@ from scipy.optimize import brentq
 from scipy.special import gammainc, gammaincinv
 
 from landcover_cli.errors import ConfigError
-from landcover_cli.sar.speckle._base import SceneStatistics, WindowFilter
-from landcover_cli.sar.speckle._windows import STRIP_PX, moments_row, new_ring
+from landcover_cli.sar.speckle._base import SceneStatistics, WindowFilter, check_switch
+from landcover_cli.sar.speckle._windows import STRIP_PX, moments_row, new_ring, speckle_share
 
 # "More than 5 such in the 3×3" makes a target.
 _TARGET_NEIGHBOURS = 5
+
+# How far the estimate lies below the truth, per unit of ηv² of homogeneous speckle and pixel of window beyond three.
+_RANGE_BIAS = 0.012
 
 # Lee et al. 2009, intensity, four looks: sigma → I1, I2, ηv.
 _FOUR_LOOKS = {
@@ -120,6 +123,7 @@ def _kernel(
     p98: float,
     noise: tuple[float, float],
     factors: tuple[float, float],
+    bias: float,
     out: NDArray[np.float32],
 ) -> None:
     half = window // 2
@@ -145,17 +149,19 @@ def _kernel(
                 elif count[x] > 0.0 and not _is_target(image, y + half, x0 + x + half, p98):
                     mean = total[x] / count[x]
                     variance = (squares[x] - total[x] * mean) / (count[x] - 1.0) if count[x] > 1.0 else 0.0
-                    value = _estimate(mean, variance, noise[1], value)
+                    raised = 1.0 + bias * speckle_share(mean, variance, noise[1])
+                    value = raised * _estimate(mean, variance, noise[1], value)
                 out[y, x0 + x] = np.float32(value)
 
 
 @dataclass(frozen=True)
 class LeeSigma(WindowFilter):
-    """Improved Lee sigma filter on linear power; parameters of `WindowFilter` and two more.
+    """Improved Lee sigma filter on linear power; parameters of `WindowFilter` and three more.
 
     Attributes:
         sigma: Share of the speckle distribution that is averaged, within (0, 1).
         p98: 98th percentile of the scene's valid power; None: bound by `prepare`. NaN or inf: no target is kept.
+        debias: Correct the choice of pixels to keep the mean; False: the published estimate.
     """
 
     name: ClassVar[str] = "lee_sigma"
@@ -163,9 +169,11 @@ class LeeSigma(WindowFilter):
 
     sigma: float = 0.9
     p98: float | None = None
+    debias: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_switch("debias", self.debias)
         if not 0.05 <= self.sigma <= 0.99:
             raise ConfigError(f"lee_sigma: sigma {self.sigma} is not within 0.05 … 0.99", remedy="use 0.9")
 
@@ -183,7 +191,8 @@ class LeeSigma(WindowFilter):
         looks = self._known_looks()
         published = _FOUR_LOOKS.get(self.sigma) if looks == 4.0 else None
         low, high, eta = published or sigma_range(looks, self.sigma)
-        _kernel(image_yx, self.window_px, float(self.p98), (1.0 / looks, eta * eta), (low, high), out_yx)
+        bias = _RANGE_BIAS * (self.window_px - 3) if self.debias else 0.0
+        _kernel(image_yx, self.window_px, float(self.p98), (1.0 / looks, eta * eta), (low, high), bias, out_yx)
 
 
 FILTER = LeeSigma

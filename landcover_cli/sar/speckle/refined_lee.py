@@ -6,6 +6,10 @@ gives the direction, the side whose sub-mean is closer to the central one gives 
 σv² is the mean of the five smallest v/m² of the nine; on the half-window b = max(v − m²σv², 0)/((1 + σv²)·v) and the
 result is m + b(I − m). Where fewer than 49 pixels are valid: the whole window, with σv² = 1/L.
 
+The half is chosen by its likeness to the pixel, and speckle is skewed: on homogeneous speckle the chosen half's mean is
+low, by 0.026 dB at 4.4 looks, by 0.12 dB with neighbours correlated as in IW GRDH. `debias` raises it by the mean of
+the two (`_HALF_BIAS`).
+
 Equal gradients: the first in the order above. Equal distance to the centre: the second side.
 """
 
@@ -19,9 +23,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from landcover_cli.errors import ConfigError
-from landcover_cli.sar.speckle._base import WindowFilter
+from landcover_cli.sar.speckle._base import WindowFilter, check_switch
 from landcover_cli.sar.speckle._halves import PIXELS, SPANS, WINDOW_PX, read_runs, sum_halves
-from landcover_cli.sar.speckle._windows import STRIP_PX, moments_row, new_ring
+from landcover_cli.sar.speckle._windows import STRIP_PX, moments_row, new_ring, speckle_share
+
+# How far the chosen half's mean lies below the truth, per unit of v/m² of homogeneous speckle.
+_HALF_BIAS = 0.09
 
 
 @njit(nogil=True, cache=True)
@@ -62,12 +69,18 @@ def _mean_of_five_smallest(r: NDArray[np.float64]) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _estimate(mean: float, variance: float, noise: float, value: float) -> float:
-    """The linear estimate m + b(I − m) with b = max(v − m²σv², 0)/((1 + σv²)·v)."""
+def _estimate_about(mean: float, variance: float, noise: float, value: float, centre: float) -> float:
+    """As `_estimate`, drawn towards `centre` instead of the mean."""
     signal = variance - mean * mean * noise
     if signal > 0.0 and variance > 0.0:
-        return mean + signal / ((1.0 + noise) * variance) * (value - mean)
-    return mean
+        return centre + signal / ((1.0 + noise) * variance) * (value - centre)
+    return centre
+
+
+@njit(nogil=True, cache=True)
+def _estimate(mean: float, variance: float, noise: float, value: float) -> float:
+    """The linear estimate m + b(I − m) with b = max(v − m²σv², 0)/((1 + σv²)·v)."""
+    return _estimate_about(mean, variance, noise, value, mean)
 
 
 @njit(nogil=True, cache=True)
@@ -99,12 +112,12 @@ def _row(
     means: NDArray[np.float64],
     ratios: NDArray[np.float64],
     sums: NDArray[np.float64],
-    settings: tuple[float, float],
+    settings: tuple[float, float, float],
     target: NDArray[np.float32],
 ) -> None:
     """One output row of a strip; `means` and `ratios` are [3, n + 4] of the sub-windows at rows −2, 0, +2."""
     mean, variance, count = whole
-    looks, edge_variance = settings
+    looks, edge_variance, half_bias = settings
     nine = np.empty(9)
     for x in range(target.shape[0]):
         value = float(centre[x])
@@ -121,8 +134,11 @@ def _row(
         m, v = mean[x], variance[x]
         if v >= edge_variance:
             side = _side(means, x)
+            raised = 1.0 + half_bias * speckle_share(m, v, 1.0 / looks)
             m = sums[0, side, x] / PIXELS
             v = (sums[1, side, x] - sums[0, side, x] * m) / (PIXELS - 1)
+            target[x] = np.float32(_estimate_about(m, v, noise, value, m * raised))
+            continue
         target[x] = np.float32(_estimate(m, v, noise, value))
 
 
@@ -130,8 +146,7 @@ def _row(
 def _kernel(
     image: NDArray[np.float32],
     spans: NDArray[np.int64],
-    looks: float,
-    edge_variance: float,
+    settings: tuple[float, float, float],
     out: NDArray[np.float32],
 ) -> None:
     ring, small = new_ring(WINDOW_PX), new_ring(3)
@@ -158,33 +173,37 @@ def _kernel(
                 read_runs(image, row, x0, n, runs)
             sum_halves(runs, y, n, spans, sums)
             centre = image[y + 3, x0 + 3 : x0 + 3 + n]
-            _row(centre, whole, means, ratios, sums, (looks, edge_variance), out[y, x0 : x0 + n])
+            _row(centre, whole, means, ratios, sums, settings, out[y, x0 : x0 + n])
 
 
 @dataclass(frozen=True)
 class RefinedLee(WindowFilter):
-    """Refined Lee filter on linear power; parameters of `WindowFilter` and one more.
+    """Refined Lee filter on linear power; parameters of `WindowFilter` and two more.
 
     Attributes:
         window_px: 7; the eight half-windows are defined for this size.
-        looks: Used only where fewer than 49 pixels of the window are valid.
+        looks: Used where fewer than 49 pixels of the window are valid, and to tell speckle from edges in `debias`.
         edge_variance: Windows whose variance (power²) is below it are taken whole instead of by halves, as some
             implementations do; 0: always by halves.
+        debias: Correct the choice of the half to keep the mean; False: the published estimate.
     """
 
     name: ClassVar[str] = "refined_lee"
 
     edge_variance: float = 0.0
+    debias: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_switch("debias", self.debias)
         if self.window_px != WINDOW_PX:
             raise ConfigError(f"refined_lee: window_px {self.window_px} is not 7", remedy="leave window_px at 7")
         if not self.edge_variance >= 0:
             raise ConfigError(f"refined_lee: edge_variance {self.edge_variance} is not ≥ 0", remedy="use 0")
 
     def _run(self, image_yx: NDArray[np.float32], out_yx: NDArray[np.float32]) -> None:
-        _kernel(image_yx, SPANS, self._known_looks(), float(self.edge_variance), out_yx)
+        settings = (self._known_looks(), float(self.edge_variance), _HALF_BIAS if self.debias else 0.0)
+        _kernel(image_yx, SPANS, settings, out_yx)
 
 
 FILTER = RefinedLee

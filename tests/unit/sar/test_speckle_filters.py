@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gamma
 
+from landcover_cli import registry
 from landcover_cli.errors import ConfigError
-from landcover_cli.sar.speckle import create, filter_image
+from landcover_cli.sar.speckle import SceneStatistics, create, filter_image
 from landcover_cli.sar.speckle._windows import STRIP_PX, box_moments
+from landcover_cli.sar.speckle.gamma_map import mode_correction
 from landcover_cli.sar.speckle.lee_sigma import _FOUR_LOOKS, sigma_range
 
 Rule = Callable[[np.ndarray, float, float, float, float], float]
@@ -83,7 +85,8 @@ def scene(seed: int, height: int, width: int, looks: float, holes: float) -> np.
 )
 def test_filter_follows_its_formula(name: str, seed: int, window: int, looks: float, holes: float) -> None:
     image = scene(seed, 15, 17, looks, holes)
-    out = filter_image(create(name, window_px=window, looks=looks), image)
+    plain = {"debias": False} if name == "gamma_map" else {}
+    out = filter_image(create(name, window_px=window, looks=looks, **plain), image)
     np.testing.assert_allclose(out, by_pixel(image, window, RULES[name], looks), rtol=2e-6)
 
 
@@ -181,12 +184,12 @@ def test_refined_lee_follows_its_steps(seed: int, looks: float, holes: float) ->
     expected = np.full(image.shape, np.nan)
     for y, x in np.argwhere(np.isfinite(image)):
         expected[y, x] = refined_lee_pixel(padded[y : y + 7, x : x + 7], looks)
-    out = filter_image(create("refined_lee", looks=looks), image)
+    out = filter_image(create("refined_lee", looks=looks, debias=False), image)
     np.testing.assert_allclose(out, expected, rtol=5e-6)
 
 
 def test_refined_lee_gives_the_published_value() -> None:
-    out = filter_image(create("refined_lee", edge_variance=5000.0), WINDOW)
+    out = filter_image(create("refined_lee", edge_variance=5000.0, debias=False), WINDOW)
     assert abs(out[3, 3] - PUBLISHED_CENTRE) <= 1e-5 * PUBLISHED_CENTRE
 
 
@@ -194,7 +197,7 @@ def test_refined_lee_on_the_published_window_with_its_edge() -> None:
     # By hand: |W − E| = 49.6 is the largest gradient (45, 10 and 40 follow) and W lies closer to the centre (7.3
     # against 42.2): columns 0..3, mean 118.2143, variance 314.8413; the five smallest v/m² average to 0.0174498; so
     # b = 0.221604 and the result is 118.2143 − 0.221604·13.2143.
-    out = filter_image(create("refined_lee"), WINDOW)
+    out = filter_image(create("refined_lee", debias=False), WINDOW)
     assert out[3, 3] == pytest.approx(115.285949, rel=1e-6)
 
 
@@ -267,7 +270,7 @@ def test_lee_sigma_follows_its_steps(seed: int, looks: float, window: int, holes
         prior = mmse(small[np.isfinite(small)], i, 1 / looks)
         chosen = big[(big >= low * prior) & (big <= high * prior)]
         expected[y, x] = mmse(chosen, i, eta**2) if chosen.size else i
-    out = filter_image(create("lee_sigma", looks=looks, window_px=window, p98=p98), image)
+    out = filter_image(create("lee_sigma", looks=looks, window_px=window, p98=p98, debias=False), image)
     np.testing.assert_allclose(out, expected, rtol=5e-6)
 
 
@@ -294,6 +297,108 @@ def test_unknown_looks_are_an_error_not_a_guess() -> None:
         create("lee", looks=None).apply(np.ones((9, 9), np.float32))
 
 
+# --- bias ----------------------------------------------------------------------------------------------------------
+
+
+def like_grdh(size: int, seed: int) -> np.ndarray:
+    """Five independent looks of unequal weight with the spectrum of IW GRDH: 22 × 20 m cells on 10 m pixels."""
+    rng = np.random.default_rng(seed)
+    frequency = np.abs(np.fft.fftfreq(size))
+
+    def window(cell_m: float) -> np.ndarray:
+        band = 0.886 * 1.17 * 10.0 / cell_m  # a Hamming weight of 0.75 widens the cell by 1.17
+        return np.where(frequency <= band / 2, 0.75 + 0.25 * np.cos(2 * np.pi * frequency / band), 0.0)
+
+    spectrum = window(22.0)[:, None] * window(20.0)
+    power = np.zeros((size, size))
+    for weight in (0.5, 0.8, 1.0, 0.8, 0.5):
+        field = rng.normal(size=(size, size)) + 1j * rng.normal(size=(size, size))
+        power += weight * np.abs(np.fft.ifft2(np.fft.fft2(field) * spectrum)) ** 2
+    return (0.05 * power / power.mean()).astype(np.float32)
+
+
+def bias_db(name: str, image: np.ndarray, **options: object) -> float:
+    made = create(name, **options)
+    plane = image if image.ndim == 2 else image[0]
+    made = made.prepare(SceneStatistics(4.4, float(np.quantile(plane, 0.98))))
+    out = filter_image(made, image)[..., 8:-8, 8:-8].mean(dtype=np.float64)
+    return float(10 * np.log10(out / image[..., 8:-8, 8:-8].mean(dtype=np.float64)))
+
+
+@pytest.fixture(scope="module", params=["independent", "like IW GRDH"])
+def speckle_image(request: pytest.FixtureRequest) -> np.ndarray:
+    """More than a million pixels of homogeneous speckle at about 4.4 looks."""
+    if request.param == "independent":
+        return np.random.default_rng(11).gamma(4.4, 0.05 / 4.4, (1050, 1050)).astype(np.float32)
+    return like_grdh(1050, 12)
+
+
+@pytest.mark.parametrize("name", registry.names("speckle"))
+def test_bias_on_a_million_pixels_is_within_a_twentieth_of_a_decibel(name: str, speckle_image: np.ndarray) -> None:
+    # The stack of the multitemporal filter is two halves of the image.
+    if registry.load("speckle", name).axes == "tyx":
+        speckle_image = np.stack([speckle_image[:, :525], speckle_image[:, 525:]])
+    assert abs(bias_db(name, speckle_image)) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gamma_map", {"window_px": 5}),
+        ("gamma_map", {"window_px": 11}),
+        ("lee_sigma", {"window_px": 5}),
+        ("lee_sigma", {"window_px": 11}),
+        ("lee_sigma", {"sigma": 0.5}),
+        ("enhanced_lee", {"window_px": 11}),
+    ],
+)
+def test_bias_with_other_options(name: str, options: dict[str, object], speckle_image: np.ndarray) -> None:
+    assert abs(bias_db(name, speckle_image[:700, :700], **options)) <= 0.05
+
+
+@pytest.mark.parametrize("looks", [1.0, 2.0, 10.0])
+@pytest.mark.parametrize("window", [5, 7, 11])
+def test_gamma_map_is_unbiased_for_any_looks_and_window(looks: float, window: int) -> None:
+    image = np.random.default_rng(13).gamma(looks, 1 / looks, (500, 500)).astype(np.float32)
+    assert abs(bias_db("gamma_map", image, looks=looks, window_px=window)) <= 0.005
+    assert bias_db("gamma_map", image, looks=looks, window_px=window, debias=False) < -0.015
+
+
+@pytest.mark.parametrize("ratio", [1.25, 1.5, 2.0])
+def test_mode_correction_is_the_mean_over_the_mode_of_its_laws(ratio: float) -> None:
+    # Direct sampling of the two laws.
+    looks, rng = 4.4, np.random.default_rng(14)
+    alpha = (1 + 1 / looks) / (ratio / looks - 1 / looks)
+    power = rng.gamma(alpha, 1 / alpha, 2_000_000) * rng.gamma(looks, 1 / looks, 2_000_000)
+    b = alpha - looks - 1
+    mode = (b + np.sqrt(b * b + 4 * alpha * looks * power)) / (2 * alpha)
+    factor = mode_correction(looks)[round((ratio - 1) * 64)]
+    assert factor == pytest.approx(1 / mode.mean(), rel=1e-3)
+    assert mode_correction(looks)[0] == 1.0
+
+
+@pytest.mark.parametrize("name", ["gamma_map", "refined_lee", "lee_sigma"])
+def test_debias_leaves_targets_alone(name: str) -> None:
+    image = scene(21, 40, 40, 4.4, 0.0)
+    statistics = SceneStatistics(4.4, 3.0)
+    plain = filter_image(create(name, debias=False).prepare(statistics), image)
+    kept = plain == image
+    assert kept.any() or name == "refined_lee"
+    out = filter_image(create(name).prepare(statistics), image)
+    np.testing.assert_array_equal(out[kept], image[kept])
+    target = image > 1.5
+    np.testing.assert_allclose(out[target], plain[target], rtol=0.01)
+    # The largest correction is Gamma-MAP's where Ci² = 2·Cu²: 0.67 dB at 4.4 looks.
+    assert float(np.max(out / plain)) < 1.17
+    assert (out >= plain).all()
+
+
+@pytest.mark.parametrize("name", ["gamma_map", "refined_lee", "lee_sigma"])
+def test_debias_is_a_switch(name: str) -> None:
+    with pytest.raises(ConfigError, match="debias 2"):
+        create(name, debias=2)
+
+
 # --- gain of looks -------------------------------------------------------------------------------------------------
 
 
@@ -304,15 +409,15 @@ def test_boxcar_multiplies_looks_by_its_pixels(window: int) -> None:
     assert out.mean() ** 2 / out.var() / 4.4 == pytest.approx(window**2, rel=0.1)
 
 
-def test_lee_gain_on_homogeneous_speckle_is_that_of_its_formula() -> None:
+@pytest.mark.parametrize("name", ["lee", "enhanced_lee", "gamma_map"])
+def test_gain_on_homogeneous_speckle_is_that_of_the_formula(name: str) -> None:
     # No closed form exists; independent windows through the published formula are the theory.
-    rng = np.random.default_rng(4)
-    windows = rng.gamma(4.4, 1 / 4.4, (100_000, 49))
-    m, v = windows.mean(1), windows.var(1, ddof=1)
-    weight = np.maximum(1 - m**2 / 4.4 / v, 0)
-    theory = m + weight * (windows[:, 24] - m)
-    image = rng.gamma(4.4, 1 / 4.4, (700, 700)).astype(np.float32)
-    out = filter_image(create("lee"), image)[8:-8, 8:-8].astype(np.float64)
+    looks, rng = 4.4, np.random.default_rng(4)
+    windows = rng.gamma(looks, 1 / looks, (100_000, 49))
+    m, v, i = windows.mean(1), windows.var(1, ddof=1), windows[:, 24]
+    theory = np.array([RULES[name](w, *row, looks) for w, *row in zip(windows, m, v, i, strict=True)])
+    image = rng.gamma(looks, 1 / looks, (700, 700)).astype(np.float32)
+    out = filter_image(create(name), image)[8:-8, 8:-8].astype(np.float64)
     assert out.mean() ** 2 / out.var() == pytest.approx(theory.mean() ** 2 / theory.var(), rel=0.1)
 
 
