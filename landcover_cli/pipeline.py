@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,7 +69,11 @@ def run_task(task: Task) -> float:
     store = ResultStore(Path(task.workspace))
     if not store.is_done(task.planned):
         step = load_step(task.planned.unit.step)
-        store.produce(task.planned, lambda out: step.run(task.planned.unit, task.inputs, out, task.context))
+        checkpoint = store.checkpoint(task.planned)
+        context = replace(task.context, checkpoint=checkpoint)
+        store.produce(task.planned, lambda out: step.run(task.planned.unit, task.inputs, out, context))
+        # Only now: until the result has its name, the checkpoint is all there is.
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return time.perf_counter() - started
 
 
@@ -274,4 +278,7 @@ def clean(plan: Plan, *, dry_run: bool = False) -> tuple[int, int]:
         return len(stale), sum(item.stat().st_size for path in stale for item in path.rglob("*") if item.is_file())
     with workspace_lock(plan.workspace):
         plan.store.clear_scratch()
-        return plan.store.prune(keep)
+        unfinished = [planned for planned in plan.units.values() if not plan.store.is_done(planned)]
+        freed = plan.store.prune_checkpoints({plan.store.checkpoint(planned) for planned in unfinished})
+        count, more = plan.store.prune(keep)
+        return count, freed + more

@@ -54,6 +54,7 @@ def train(
     from landcover_cli.config.runtime import parse_bytes
     from landcover_cli.core.unit import RunContext
     from landcover_cli.io.atomic import atomic_folder
+    from landcover_cli.learn.checkpoint import remove_checkpoint
     from landcover_cli.learn.loop import train as run
 
     try:
@@ -61,11 +62,12 @@ def train(
     except ValueError as error:
         raise UsageError(f"--memory: {error}", remedy="write e.g. 4GB") from None
     checkpoint = out.with_name(f".{out.name}.checkpoint")
-    if resume and not (checkpoint / "state.json").is_file():
+    if resume and not any(checkpoint.glob("epoch-*/state.json")):
         log.info("no interrupted training beside %s: starting anew", out)
     with reporter() as watch, atomic_folder(out) as scratch:
         ctx = RunContext(memory_bytes=room, device=device or "auto", progress=watch.within)
         metrics = run(patches, scratch, config, ctx, checkpoint=checkpoint, resume=resume)
+    remove_checkpoint(checkpoint)
     if as_json:
         typer.echo(json.dumps({"model": str(out), **metrics}))
         return

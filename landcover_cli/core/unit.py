@@ -120,6 +120,8 @@ class RunContext:
         device: ``auto``, ``cpu`` or ``cuda:<n>``.
         progress: Called as ``progress(done, total, text)``; cheap.
         cancelled: True once the run was asked to stop; long loops check it and raise KeyboardInterrupt.
+        checkpoint: Folder of this very unit (its key is in the name) that outlives a killed run, made by whoever writes
+            into it; None where nothing may be kept. A unit that goes on from it must give the bytes of an undisturbed one.
     """
 
     memory_bytes: int = 2 * 1024**3
@@ -127,6 +129,7 @@ class RunContext:
     device: str = "auto"
     progress: Callable[[float, float, str], None] = _silent
     cancelled: Callable[[], bool] = bool  # bool() is False
+    checkpoint: Path | None = None
 
     def check(self) -> None:
         """Stop here if the run was asked to stop.

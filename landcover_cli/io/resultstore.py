@@ -133,6 +133,23 @@ class ResultStore:
             shutil.rmtree(path, ignore_errors=True)
         return len(left)
 
+    def checkpoint(self, planned: PlannedUnit) -> Path:
+        """Folder in which a long unit keeps how far it is; removed once the unit is finished."""
+        return self.root.joinpath("checkpoints", planned.unit.step, *planned.unit.id.split("/"), planned.key[:16])
+
+    def prune_checkpoints(self, keep: set[Path]) -> int:
+        """Remove checkpoints that are not in `keep`; returns bytes removed."""
+        top, freed = self.root / "checkpoints", 0
+        for path in sorted(top.rglob("*"), reverse=True):
+            if any(path == kept or kept in path.parents or path in kept.parents for kept in keep):
+                continue
+            if path.is_dir():
+                path.rmdir()
+            else:
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
     def prune(self, keep: set[Path]) -> tuple[int, int]:
         """Remove every result that is not in `keep`; returns (results, bytes) removed."""
         count = freed = 0

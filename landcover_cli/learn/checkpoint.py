@@ -46,7 +46,11 @@ class Progress:
 
 
 def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
-    """Replace a checkpoint as a whole; `key` names what is being trained."""
+    """Replace a checkpoint as a whole; `key` names what is being trained.
+
+    Raises:
+        StorageError: The folder cannot be written, or the disk is full.
+    """
     tensors = {f"weights/{name}": tensor for name, tensor in progress.weights.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
     for position, state in progress.optimiser.items():
@@ -58,7 +62,9 @@ def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
         "best_score": list(progress.best_score),
         "objective": progress.objective,
     }
-    with atomic_folder(folder, replace=True) as scratch:
+    # A folder of its own per epoch, the one before removed after: a kill at any moment leaves a whole one.
+    target = folder / f"epoch-{len(progress.rows):05}"
+    with atomic_folder(target, replace=True) as scratch:
         # Right after the best epoch both sets are the same tensors; the format wants memory of its own for each.
         blob = save(
             {
@@ -68,10 +74,18 @@ def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
         )
         (scratch / "state.safetensors").write_bytes(blob)
         (scratch / "state.json").write_text(pretty_json(facts), encoding="utf-8")
+    for path in folder.iterdir():
+        if path != target:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def read_checkpoint(folder: Path, key: str) -> Progress | None:
-    """A checkpoint of the same training; None where there is none, or one of another training or version."""
+    """The newest whole checkpoint of the same training; None where there is none, or one of another training."""
+    found = (_read(path, key) for path in sorted(folder.glob("epoch-*"), reverse=True))
+    return next((progress for progress in found if progress is not None), None)
+
+
+def _read(folder: Path, key: str) -> Progress | None:
     try:
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if facts["key"] != key:

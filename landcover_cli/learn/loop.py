@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from landcover_cli.learn.checkpoint import (
     load_optimiser_state,
     optimiser_state,
     read_checkpoint,
-    remove_checkpoint,
     write_checkpoint,
 )
 from landcover_cli.learn.curves import EpochRow, write_curves
@@ -42,6 +42,8 @@ from landcover_cli.registry import load
 from models.spec import ModelSpec
 
 __all__ = ["learning_rate_at", "train"]
+
+log = logging.getLogger("lc")
 
 LAST = "last.safetensors"
 _CALIBRATION_PX = 100_000
@@ -66,7 +68,8 @@ def train(
             ``curves.png`` and ``last.safetensors`` (weights after the last epoch).
         config: Network, objective, schedule, seed, threads.
         ctx: Device, memory, progress, cancellation; decides no byte on a CPU.
-        checkpoint: Folder that is kept up to date after each epoch and removed at the end.
+        checkpoint: Folder that is kept up to date after each epoch. It is the caller's to remove it once `out` has its
+            name: until then it is all there is.
         resume: Go on from the checkpoint, if it is of this very training; the result is that of an undisturbed run.
 
     Returns:
@@ -85,6 +88,8 @@ def train(
     with _deterministic(config.threads, pick_device(ctx.device)) as device:
         run = _Run(spec, config, samples, device, ctx)
         progress = read_checkpoint(checkpoint, key) if checkpoint and resume else None
+        if progress is not None:
+            log.info("training goes on after epoch %d of %d", len(progress.rows), config.epochs)
         progress = run.fit(progress, checkpoint, key)
         metrics, temperature = run.assess(progress)
     spec = replace(spec, temperature=temperature)
@@ -93,8 +98,6 @@ def train(
     _save_last(out / LAST, progress.weights)
     write_curves(out, progress.rows, progress.best_epoch)
     (out / "metrics.json").write_text(pretty_json(metrics), encoding="utf-8")
-    if checkpoint:
-        remove_checkpoint(checkpoint)
     return metrics
 
 

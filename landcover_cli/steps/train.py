@@ -26,11 +26,12 @@ def check(unit: Unit) -> None:
 
 
 def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
-    """Write the model folder."""
+    """Write the model folder; a run that was killed goes on after its last finished epoch."""
     from landcover_cli.config.learning import TrainConfig
     from landcover_cli.learn.loop import train
 
-    train(inputs.unit("patches"), out, TrainConfig.model_validate(unit.params["train"]), ctx)
+    config = TrainConfig.model_validate(unit.params["train"])
+    train(inputs.unit("patches"), out, config, ctx, checkpoint=ctx.checkpoint, resume=True)
 
 
 def publish(unit: Unit) -> str | None:

@@ -78,18 +78,18 @@ def test_interrupted_training_resumes_to_the_same_weights(folder: Path) -> None:
     common = ["train", str(folder / "patches2"), "--epochs", "40", *SMALL, "--set", "threads=1"]
     command = [sys.executable, "-c", "from landcover_cli.cli.main import main; main()", *common]
     run = subprocess.Popen([*command, "--out", str(folder / "cut")], stderr=subprocess.PIPE)
-    state = folder / ".cut.checkpoint" / "state.json"
+    checkpoint = folder / ".cut.checkpoint"
     until = time.monotonic() + 120
-    while not state.is_file() and run.poll() is None and time.monotonic() < until:
+    while not list(checkpoint.glob("epoch-*/state.json")) and run.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=60)
     assert run.returncode == 130
     assert not (folder / "cut").exists()
-    done = len(json.loads(state.read_text())["rows"])
+    done = len(json.loads(next(checkpoint.glob("epoch-*/state.json")).read_text())["rows"])
     assert 1 <= done < 40
     lc(*common, "--out", folder / "cut", "--resume")
     lc(*common, "--out", folder / "whole")
     for name in ("weights.safetensors", "metrics.json", "curves.csv"):
         assert (folder / "cut" / name).read_bytes() == (folder / "whole" / name).read_bytes()
-    assert not state.exists()
+    assert not checkpoint.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_same_bytes_for_two_runs_and_any_memory_and_settings_come_back(patches: 
     assert tree(tmp_path / "a")["weights.safetensors"] != tree(tmp_path / "c")["weights.safetensors"]
 
 
+@pytest.fixture(scope="module")
+def whole(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Digests of an undisturbed training."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(patches, folder, CONFIG, RunContext())
+    return tree(folder)
+
+
 class Stop:
     """Asks to stop after some checks."""
 
@@ -95,20 +104,27 @@ class Stop:
         return self.left < 0
 
 
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    (folder,) = checkpoint.iterdir()  # one at a time
+    found: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    return found
+
+
 @pytest.mark.parametrize("after", [3, 14])
-def test_resumed_training_gives_the_same_bytes(patches: Path, tmp_path: Path, after: int) -> None:
-    train(patches, out(tmp_path, "whole"), CONFIG, RunContext())
+def test_resumed_training_gives_the_same_bytes(
+    patches: Path, tmp_path: Path, whole: dict[str, str], after: int
+) -> None:
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         train(patches, out(tmp_path, "x"), CONFIG, RunContext(cancelled=Stop(after)), checkpoint=checkpoint)
-    done = len(json.loads((checkpoint / "state.json").read_text())["rows"]) if checkpoint.exists() else 0
+    done = len(read_state(checkpoint)["rows"]) if checkpoint.exists() else 0
     assert done == (0 if after == 3 else 2)
     epochs: list[str] = []
     ctx = RunContext(progress=lambda done, total, text: epochs.append(text.split(",")[0]))
     train(patches, out(tmp_path, "resumed"), CONFIG, ctx, checkpoint=checkpoint, resume=True)
     assert epochs[0] == f"epoch {done + 1} of 4"
-    assert not checkpoint.exists()
-    assert tree(tmp_path / "whole") == tree(tmp_path / "resumed")
+    assert len(read_state(checkpoint)["rows"]) == 4  # stays until the folder has its name
+    assert tree(tmp_path / "resumed") == whole
 
 
 def test_checkpoint_of_another_training_is_not_taken(patches: Path, tmp_path: Path) -> None:
@@ -119,6 +135,20 @@ def test_checkpoint_of_another_training_is_not_taken(patches: Path, tmp_path: Pa
     train(patches, out(tmp_path, "a"), other, RunContext(), checkpoint=checkpoint, resume=True)
     train(patches, out(tmp_path, "b"), other, RunContext())
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    patches: Path, tmp_path: Path, whole: dict[str, str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        train(patches, out(tmp_path, "x"), CONFIG, RunContext(cancelled=Stop(14)), checkpoint=checkpoint)
+    shutil.copytree(checkpoint / "epoch-00002", checkpoint / "epoch-00003")
+    for name in ("state.safetensors", "state.json"):
+        path = checkpoint / "epoch-00003" / name
+        path.write_bytes(path.read_bytes()[:50])
+    train(patches, out(tmp_path, "a"), CONFIG, RunContext(), checkpoint=checkpoint, resume=True)
+    assert tree(tmp_path / "a") == whole
 
 
 def test_a_loss_that_is_no_number_names_the_patches(
@@ -138,7 +168,7 @@ def test_a_loss_that_is_no_number_names_the_patches(
     with pytest.raises(InputError, match="epoch 2, step 2") as error:
         train(patches, out(tmp_path, "x"), CONFIG, RunContext(), checkpoint=checkpoint)
     assert ", ".join(map(str, calls[-1])) in error.value.problem
-    assert (checkpoint / "state.json").is_file()  # the last good epoch is kept
+    assert len(read_state(checkpoint)["rows"]) == 1  # the last good epoch is kept
 
 
 @pytest.mark.parametrize("inputs", [("s1",), ("s2", "dem")])

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from synthetic_cubes import CRS, LEGEND, make_ground
 
+from landcover_cli import pipeline
 from landcover_cli.config.labels import SplitConfig, TileConfig
 from landcover_cli.config.learning import TrainConfig
 from landcover_cli.core.grid import ProductGrid
-from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef
+from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef, plan_unit
 from landcover_cli.io.legendfile import write_legend
+from landcover_cli.io.resultstore import ResultStore
 from landcover_cli.steps import patches, train
 
 TINY = {"widths": [8, 16], "image_widths": [4, 8], "heads": 4, "key_width": 4}
@@ -95,3 +97,52 @@ def test_from_units_to_a_model_folder(finished: dict[str, Path], tmp_path: Path)
     ]  # fmt: skip
     assert train.STEP.publish(unit) == "model"
     assert not train.STEP.parallel
+
+
+class Killed(BaseException):
+    """Ends a training as a signal does that no code of ours answers to."""
+
+
+def test_a_killed_run_goes_on_with_its_training(finished: dict[str, Path], tmp_path: Path) -> None:
+    ctx = context(labels=units("labels", "a/x5_y10"))
+    ctx.config.train = TrainConfig(options=TINY, epochs=3, threads=1)
+    (cut,) = patches.plan(ctx)
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    patches.STEP.run(cut, Inputs({}, finished), folder, RunContext())
+    ctx.units["patches"] = (cut,)
+    planned = plan_unit(train.plan(ctx)[0], 1, {}, {"patches": "0" * 64})
+    seen: list[str] = []
+
+    def progress(done: float, total: float, text: str) -> None:
+        seen.append(text)
+        if kill and "epoch 2" in text:
+            raise Killed
+
+    def task(workspace: str) -> pipeline.Task:
+        return pipeline.Task(
+            planned, str(tmp_path / workspace), Inputs({}, {"patches": folder}), RunContext(progress=progress)
+        )
+
+    kill = True
+    with pytest.raises(Killed):
+        pipeline.run_task(task("cut"))
+    store = ResultStore(tmp_path / "cut")
+    assert not store.is_done(planned)
+    assert store.checkpoint(planned).is_dir()
+    assert store.prune_checkpoints({store.checkpoint(planned)}) == 0
+    kill = False
+    seen.clear()
+    pipeline.run_task(task("cut"))
+    assert seen[0].startswith("epoch 2 of 3")
+    assert not store.checkpoint(planned).exists()
+    pipeline.run_task(task("whole"))
+    whole = ResultStore(tmp_path / "whole")
+    assert store.manifest(planned) == whole.manifest(planned)  # sha256 of every file
+
+    kill = True
+    with pytest.raises(Killed):
+        pipeline.run_task(task("third"))
+    third = ResultStore(tmp_path / "third")
+    assert third.prune_checkpoints(set()) > 0
+    assert not list((tmp_path / "third" / "checkpoints").iterdir())
