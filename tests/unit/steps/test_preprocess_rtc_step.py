@@ -263,3 +263,27 @@ def test_nothing_in_the_period(tmp_path):
     with pytest.raises(InputError, match=r"source 's1' has no observation over .*\(1 items known\)"):
         make(tmp_path, items)
     assert not make(tmp_path, optional=True).units
+
+
+def test_the_example_runs(tmp_path):
+    from landcover_cli.config.pipeline import parse_pipeline, read_document
+    from landcover_cli.io.vector import read_aoi
+    from landcover_cli.plan import make_plan
+
+    example = Path(__file__).resolve().parents[3] / "examples" / "sentinel1_rtc.yaml"
+    west, south, east, north = read_aoi(example.parent / "aoi" / "rome.geojson").geometry_4326.bounds
+    to_grid = Transformer.from_crs(4326, 32633, always_xy=True)
+    x, y = to_grid.transform((west + east) / 2, (south + north) / 2)
+    corner = (round(x, -1) - 4000.0, round(y, -1) + 4000.0)
+    for day, orbit, direction in (("03", 44001, "ascending"), ("15", 44176, "ascending"), ("05", 44023, "descending")):
+        look = power(orbit % 3, (800, 800))
+        item = pc_item(tmp_path, f"2022-07-{day}T17:15:00", look, corner, orbit=orbit, direction=direction)
+        (tmp_path / f"{item['id']}.json").write_text(json.dumps(item))
+    document = read_document(example) | {"workspace": str(tmp_path / "work"), "vars": {"products": str(tmp_path)}}
+    plan = make_plan(parse_pipeline(document, "example"), example.parent)
+    assert len(plan.of_step("preprocess_rtc")) == 3
+    assert not (tmp_path / "work").exists()
+    counts = {"s1_ascending": set(), "s1_descending": set()}
+    for planned in plan.of_step("composite"):
+        counts[planned.unit.id.split("/")[1]].add(len(planned.unit.needs))
+    assert counts == {"s1_ascending": {0, 2}, "s1_descending": {0, 1}}
