@@ -277,4 +277,4 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     preprocess_s1(prepared, out, S1Execution(ctx.threads, ctx.memory_bytes, progress=ctx.progress, check=ctx.check))
 
 
-STEP = Step(name=NAME, title="Sentinel-1 products", version=1, plan=plan, run=run)
+STEP = Step(name=NAME, title="Sentinel-1 products", version=2, plan=plan, run=run)

@@ -74,7 +74,13 @@ def test_known_backscatter_comes_back_with_all_files(place, tmp_path):
     assert (about["units"], about["sensor"], about["dtype"]) == ("gamma0_linear", "sentinel1", "float32")
     facts = about["facts"]
     assert (facts["ipf"], facts["orbit_direction"], facts["relative_orbit"]) == ("3.40", "ascending", ASCENDING)
-    assert facts["speckle"] == {"name": "refined_lee", "window_px": 7, "looks": 4.4, "edge_variance": 0.0, "debias": True}
+    assert facts["speckle"] == {
+        "name": "refined_lee",
+        "window_px": 7,
+        "looks": 4.4,
+        "edge_variance": 0.0,
+        "debias": True,
+    }
     assert facts["dem"]["name"] == "dem.tif" and abs(facts["dem"]["tie_offset_m"]) < 1
     assert facts["denoise"] == {"VV": "removed", "VH": "removed"}
     assert str(tmp_path) not in (folder / "observation.json").read_text() + (folder / "item.json").read_text()
