@@ -229,21 +229,28 @@ def test_amplitude_is_squared(tmp_path):
 
 
 def test_nodata_that_only_the_item_states(tmp_path):
-    item = pc_item(tmp_path, "2022-07-03T06:15:00", power(3), CORNER, tag_nodata=None)
+    # Most of it: else the units would be doubted.
+    item = pc_item(tmp_path, "2022-07-03T06:15:00", power(24), CORNER, tag_nodata=None)
     window = carry_out(make(tmp_path, [item]), tmp_path / "out").read(area())
-    assert np.array_equal(window.valid_tyx[0], np.isfinite(power(3)["VV"]))
+    assert np.array_equal(window.valid_tyx[0], np.isfinite(power(24)["VV"]))
     assert window.data_tbyx[0, 0][window.valid_tyx[0]].min() > 0 > PC_NODATA
 
 
 def test_speckle_is_filtered_on_the_products_own_pixels_whatever_the_window(tmp_path):
     from landcover_cli.sar.speckle import create, filter_image
 
-    values = power(1, (60, 60))
-    item = pc_item(tmp_path, "2022-07-03T06:15:00", values, (CORNER[0] - 140, CORNER[1] + 140))
-    options = {"speckle": "lee", "speckle_options": {"window_px": 5}}
-    window = carry_out(make(tmp_path, [item], **options), tmp_path / "out").read(area())
-    expected = filter_image(create("lee", window_px=5), values["VV"])[14 : 14 + SIZE, 14 : 14 + SIZE]
-    assert np.array_equal(window.data_tbyx[0, 0], expected)
+    # The product reaches beyond the area on all sides, by more than the filter's window.
+    values = power(1, (200, 200))
+    item = pc_item(tmp_path, "2022-07-03T06:15:00", values, (CORNER[0] - 840, CORNER[1] + 840))
+    options = {"speckle": "lee", "speckle_options": {"window_px": 11}}
+    cube = carry_out(make(tmp_path, [item], **options), tmp_path / "out")
+    left, _, _, top = cube.bounds_m
+    row, col = round((CORNER[1] + 840 - top) / 10), round((left - CORNER[0] + 840) / 10)
+    found = cube.read(cube.bounds_m).data_tbyx[0, 0]
+    height, width = found.shape
+    assert min(row, col, 200 - row - height, 200 - col - width) > 5
+    expected = filter_image(create("lee", window_px=11), values["VV"])[row : row + height, col : col + width]
+    assert np.array_equal(found, expected)
     for name, said in (("multitemporal", "needs a stack of dates"), ("lee_sigma", "needs values of the whole scene")):
         with pytest.raises(ConfigError, match=said):
             make(tmp_path, speckle=name)
