@@ -44,7 +44,7 @@ def composite(
     from landcover_cli.config.place import PeriodConfig
     from landcover_cli.core.types import split_periods
     from landcover_cli.io.atomic import atomic_folder
-    from landcover_cli.io.composite import composite_observations
+    from landcover_cli.io.composite import band_roles, composite_observations
     from landcover_cli.io.observation import read_about
     from landcover_cli.registry import load
 
@@ -54,9 +54,9 @@ def composite(
     _period_called(export_cog, periods)
     abouts = [read_about(folder) for folder in observations]
     spec = _spec(abouts, periods, method, source)
-    reducer = load("composite", method)
+    load("composite", method).require(band_roles(spec))
     with atomic_folder(out) as scratch:
-        composite_observations(observations, scratch, spec, reducer)
+        composite_observations(observations, scratch, spec, method)
         if export_cog and cog:
             from landcover_cli.io.cubecog import export_period
 
@@ -75,6 +75,7 @@ def _period_called(label: str | None, periods: tuple[Period, ...]) -> None:
 
 def _spec(abouts: list[Observation], periods: tuple[Period, ...], method: str, source: str) -> CubeSpec:
     from landcover_cli.io.cubestore import CubeSpec
+    from landcover_cli.steps.composite import cube_layers
 
     first = abouts[0]
     for other in abouts[1:]:
@@ -112,5 +113,16 @@ def _spec(abouts: list[Observation], periods: tuple[Period, ...], method: str, s
         ),
         periods=periods,
         dtype=first.dtype,
-        attrs={"method": method, "items": sorted(about.id for about in used)},
+        attrs={"method": method, **_items(used, periods)},
+        layers=cube_layers(method),
     )
+
+
+def _items(used: list[Observation], periods: tuple[Period, ...]) -> dict[str, object]:
+    """Ids of what went in; of several periods also period by period."""
+    facts: dict[str, object] = {"items": sorted(about.id for about in used)}
+    if len(periods) > 1:
+        facts["items_of_period"] = {
+            period.label: sorted(about.id for about in used if period.contains(about.when)) for period in periods
+        }
+    return facts

@@ -1,107 +1,197 @@
-"""Composites of one tile and period, block by block: all looks and all bands of a block, then its final chunk.
+"""Composites: one task is one block of one period, with all its looks and all bands, up to its final chunks.
 
-What is held grows with the block, not with the number of looks.
+A task reads the masks of its looks, skips the bands of a look that has nothing clear, feeds what is left to the method
+and writes chunks that no other task touches. What is held grows with the block, not with the area and, where the method
+allows, not with the number of looks. The same bytes come out of every block size and every executor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+import datetime as dt
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
+from scipy import ndimage
 
-from landcover_cli.composites import Composite
-from landcover_cli.core.types import MASK_CLEAR, MASK_NODATA
-from landcover_cli.io.cubestore import CubeSpec, CubeWriter
-from landcover_cli.io.observation import ObservationReader, open_observation
-from landcover_cli.io.ongrid import Bounds, Lattice, intersect
+from landcover_cli.composites import Composite, Frame, Look, Reduction
+from landcover_cli.compute import Executor, SerialExecutor
+from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
+from landcover_cli.io.cubestore import CHUNK_PX, CubeSpec, CubeWriter
+from landcover_cli.io.looks import Handles, LookReader, LookSource, StackLook, observation_sources
+from landcover_cli.io.ongrid import Lattice
 from landcover_cli.io.raster import gdal_env
-from landcover_cli.io.stack import Stack, StackDate, StackReader
+from landcover_cli.io.stack import Stack, StackReader
 from landcover_cli.io.static import StaticSettings, read_static
+from landcover_cli.registry import load
 
 BLOCK_PX = 512
+_LARGEST_PX = 1024
 
 
-class Look(Protocol):
-    """One look at the ground, readable by window. Looks of one group count once."""
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to make any block of a cube.
 
-    group: str
+    Attributes:
+        path: The cube, created already.
+        spec: What it holds.
+        method: Composite plug-in.
+        looks: Per period, the looks in the order in which they are fed; those of one group follow each other.
+        block_px: Edge of a block, a multiple of `CHUNK_PX`.
+        coverage: Per period, share of clear pixels of each group over the cube; empty where the method does not ask.
+    """
 
-    def mask(self, lattice: Lattice) -> np.ndarray:
-        """Mask codes (y, x)."""
+    path: Path
+    spec: CubeSpec
+    method: str
+    looks: tuple[tuple[LookSource, ...], ...]
+    block_px: int = BLOCK_PX
+    coverage: tuple[tuple[float, ...], ...] = ()
 
-    def data(self, lattice: Lattice) -> np.ndarray:
-        """Stored values (band, y, x)."""
+    def tasks(self) -> list[tuple[int, int, int]]:
+        """(period, first row, first column) of every block of every period that has a look."""
+        height, width = self.spec.lattice.shape_yx
+        size = self.block_px
+        return [
+            (t, y0, x0)
+            for t, looks in enumerate(self.looks)
+            if looks  # chunks that are not there read as invalid
+            for y0 in range(0, height, size)
+            for x0 in range(0, width, size)
+        ]
 
-
-class ObservationLook:
-    """A look from an observation folder."""
-
-    def __init__(self, reader: ObservationReader) -> None:
-        self._reader = reader
-        self.group = reader.about.group
-
-    def mask(self, lattice: Lattice) -> np.ndarray:
-        """Mask codes (y, x)."""
-        if intersect(self._reader.about.bounds_m, lattice.bounds_m) is None:
-            return np.zeros(lattice.shape_yx, np.uint8)
-        return self._reader.mask(lattice)
-
-    def data(self, lattice: Lattice) -> np.ndarray:
-        """Stored values (band, y, x)."""
-        return self._reader.data(lattice)
-
-
-class StackLook:
-    """A look from a ready-made series."""
-
-    def __init__(self, reader: StackReader, date: StackDate) -> None:
-        self._reader, self._date = reader, date
-        self._last: tuple[Lattice, np.ndarray] | None = None
-        # Adjoining slices of one pass have times seconds apart and share no ground: each is a group of its own.
-        self.group = f"{date.when.isoformat()} {date.parts}"
-
-    def mask(self, lattice: Lattice) -> np.ndarray:
-        """Mask codes (y, x)."""
-        # Validity comes from the values, so both are read; `data` follows on the same lattice.
-        values, codes = self._reader.read(self._date, lattice)
-        self._last = (lattice, values)
-        return codes
-
-    def data(self, lattice: Lattice) -> np.ndarray:
-        """Stored values (band, y, x)."""
-        if self._last is None or self._last[0] != lattice:
-            return self._reader.read(self._date, lattice)[0]
-        return self._last[1]
+    @property
+    def frame(self) -> Frame:
+        """What a block is, but for its shape and period."""
+        spec = self.spec
+        most = max((len(looks) for looks in self.looks), default=0)
+        return Frame(spec.bands, (0, 0), spec.dtype, spec.scale, spec.offset, band_roles(spec), None, most)
 
 
-def write_composite(
-    path: Path,
-    spec: CubeSpec,
-    reducer: Callable[[int, tuple[int, int], str], Any],
-    looks: Sequence[Sequence[Look]],
-    check: Callable[[], None] = lambda: None,
-) -> None:
+class _Opened:
+    """What the blocks of one job share within a process."""
+
+    def __init__(self, job: Job, writer: CubeWriter) -> None:
+        self.job = job
+        self.frame = job.frame
+        self.reduction: type[Reduction] = load("composite", job.method)
+        self.writer = writer
+        self.handles = Handles([source for looks in job.looks for source in looks])
+        self._groups: list[list[tuple[str, list[tuple[int, LookSource]]]]] = []
+        first = 0
+        for looks in job.looks:
+            numbered = enumerate(looks, start=first)
+            self._groups.append([(g, list(of)) for g, of in groupby(numbered, key=lambda item: item[1].group)])
+            first += len(looks)
+
+    def groups(self, t: int) -> list[tuple[dt.date, list[int]]]:
+        """Looks of a period that count once, by their positions among all looks."""
+        return [(of[0][1].day, [index for index, _ in of]) for _, of in self._groups[t]]
+
+
+def band_roles(spec: CubeSpec) -> dict[str, int]:
+    """Common names (``red``, ``nir``, …) of the bands of a cube, by the sensor's own list of aliases."""
+    if not spec.sensor:
+        return {}
+    bands = load("sensor", spec.sensor).bands
+    roles: dict[str, int] = {}
+    for band in bands:
+        if band.name in spec.bands:
+            for alias in band.aliases:
+                roles.setdefault(alias, spec.bands.index(band.name))
+    if "nir" not in roles and "nir08" in roles:
+        roles["nir"] = roles["nir08"]
+    return roles
+
+
+def plan_blocks(
+    reduction: type[Reduction], spec: CubeSpec, looks: int, memory_bytes: int, workers: int
+) -> tuple[int, int]:
+    """Edge of a block and number of workers for a working memory; neither changes a byte.
+
+    Args:
+        reduction: The method.
+        spec: What is written.
+        looks: Most looks of one period.
+        memory_bytes: Of all workers together.
+        workers: Wanted.
+
+    Returns:
+        (block edge in pixels, workers). Where not even the smallest block fits, that block and one worker.
+    """
+    per_pixel = reduction.bytes_per_pixel(len(spec.bands), np.dtype(spec.dtype).itemsize, looks)
+    while True:
+        edge = _LARGEST_PX
+        while edge > CHUNK_PX and workers * per_pixel * edge**2 > memory_bytes:
+            edge //= 2
+        if workers == 1 or workers * per_pixel * edge**2 <= memory_bytes:
+            return edge, workers
+        workers -= 1
+
+
+def write_composite(job: Job, executor: Executor | None = None, check: Callable[[], None] = lambda: None) -> None:
     """Write the composites of all periods of a cube.
 
     Args:
-        path: New ``cube.zarr``.
-        spec: What is written.
-        reducer: Composite plug-in: ``reducer(bands, shape_yx, dtype)``.
-        looks: Per period, the looks in the order in which they are fed.
-        check: Called per block; raises to stop.
+        job: What to write; ``job.path`` is created.
+        executor: Runs the blocks; default: here, one after the other.
+        check: Called between blocks; raises to stop.
     """
-    writer = CubeWriter(path, spec)
-    for t, of_period in enumerate(looks):
-        if not of_period:
-            continue  # chunks that are not there read as invalid
-        for y0, x0, block in blocks(spec.lattice):
+    writer = CubeWriter(job.path, job.spec)
+    load("composite", job.method).require(job.frame.roles)
+    how = executor or SerialExecutor()
+    opened = _Opened(job, writer)
+    try:
+        if opened.reduction.COVERAGE:
+            opened.job = job = replace(job, coverage=_coverage(opened, check))
+        work = partial(_write_block, opened) if how.in_process else partial(_write_block_elsewhere, job)
+        for outcome in how.run(work, job.tasks()):
             check()
-            result = reduce_block(block, len(spec.bands), spec.dtype, reducer, of_period)
-            writer.write(t, y0, x0, result.data_byx, result.valid_yx, result.n_clear_yx, result.n_obs_yx)
+            if outcome.error is not None:
+                raise outcome.error
+    finally:
+        opened.handles.close()
     writer.close()
+
+
+def _write_block(opened: _Opened, task: tuple[int, int, int]) -> None:
+    t, y0, x0 = task
+    with gdal_env():
+        result = reduce_block(opened, t, _block(opened.job, y0, x0))
+    layers = {} if result.doy_yx is None else {"doy": result.doy_yx}
+    opened.writer.write(t, y0, x0, result.data_byx, result.valid_yx, result.n_clear_yx, result.n_obs_yx, **layers)
+
+
+_elsewhere: dict[tuple[str, int], _Opened] = {}
+_lock = threading.Lock()
+
+
+def _write_block_elsewhere(job: Job, task: tuple[int, int, int]) -> None:
+    """In another process: files stay open from one block to the next of the same job."""
+    key = (str(job.path), (job.path / "zarr.json").stat().st_mtime_ns)
+    with _lock:
+        if key not in _elsewhere:
+            for old in _elsewhere.values():
+                old.handles.close()
+            _elsewhere.clear()
+            _elsewhere[key] = _Opened(job, CubeWriter.attach(job.path, job.spec))
+        opened = _elsewhere[key]
+    _write_block(opened, task)
+
+
+def _block(job: Job, y0: int, x0: int) -> Lattice:
+    spec = job.spec
+    height, width = spec.lattice.shape_yx
+    left, _, _, top = spec.bounds_m
+    y1, x1 = min(y0 + job.block_px, height), min(x0 + job.block_px, width)
+    gsd_m = spec.gsd_m
+    return Lattice(spec.crs, gsd_m, (left + x0 * gsd_m, top - y1 * gsd_m, left + x1 * gsd_m, top - y0 * gsd_m))
 
 
 def blocks(lattice: Lattice) -> Iterator[tuple[int, int, Lattice]]:
@@ -116,64 +206,121 @@ def blocks(lattice: Lattice) -> Iterator[tuple[int, int, Lattice]]:
             yield y0, x0, Lattice(lattice.crs, gsd_m, bounds)
 
 
-def reduce_block(
-    block: Lattice,
-    bands: int,
-    dtype: str,
-    reducer: Callable[[int, tuple[int, int], str], Any],
-    looks: Iterable[Look],
-) -> Composite:
-    """The composite of one block. Looks of one group must follow each other."""
-    state = reducer(bands, block.shape_yx, dtype)
-    pending: tuple[str, np.ndarray, np.ndarray] | None = None
-    for look in looks:
-        mask = look.mask(block)
+def reduce_block(opened: _Opened, t: int, block: Lattice) -> Composite:
+    """The composite of one block of period `t`."""
+    job, reduction = opened.job, opened.reduction
+    state = reduction(replace(opened.frame, shape_yx=block.shape_yx, period=job.spec.periods[t]))
+    reach = math.ceil(reduction.REACH_M / block.gsd_m)
+    core = slice(reach, -reach) if reach else slice(None)
+    for n, (day, indices) in enumerate(opened.groups(t)):
+        readers = [opened.handles.reader(index) for index in indices]
+        wide, masks = _join_masks(readers, block.grown(reach) if reach else block)
+        mask = np.ascontiguousarray(wide[core, core])
         if not (mask != MASK_NODATA).any():
             continue
-        # A look without a clear pixel still counts as seen, but its bands need not be decoded.
-        clear = (mask == MASK_CLEAR).any()
-        data = look.data(block) if clear else np.zeros((bands, *block.shape_yx), dtype)
-        if pending and pending[0] == look.group:
-            pending = (look.group, *_join(pending[1], pending[2], data, mask))
-            continue
-        if pending:
-            state.feed(pending[1], pending[2])
-        pending = (look.group, data, mask)
-    if pending:
-        state.feed(pending[1], pending[2])
+        look = Look(
+            day,
+            _distance_m(wide, block.gsd_m, reduction.REACH_M)[core, core] if reach else None,
+            job.coverage[t][n] if job.coverage else 1.0,
+        )
+        data = _join_data(readers, [np.ascontiguousarray(one[core, core]) for one in masks], block)
+        if data is None:  # seen, but nothing is clear: no band needs to be decoded
+            data = np.zeros((len(job.spec.bands), 1, 1), job.spec.dtype)
+        state.feed(data, mask, look)
     result: Composite = state.result()
     return result
 
 
-def _join(data: np.ndarray, mask: np.ndarray, more: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two overlapping tiles of one datatake as one look: the first clear value wins, then the first code."""
-    take = (mask != MASK_CLEAR) & (codes == MASK_CLEAR)
-    joined = np.where(take, more, data)
-    return joined, np.where(take | (mask == MASK_NODATA), codes, mask)
+def _join_masks(readers: Sequence[LookReader], lattice: Lattice) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Overlapping tiles of one datatake as one look: the first clear code wins, then the first at all.
+
+    Returns:
+        The joined mask, and per reader the mask of what is taken from it: clear or nothing.
+    """
+    joined = readers[0].mask(lattice)
+    if len(readers) == 1:
+        return joined, [joined]
+    parts = [np.where(joined == MASK_CLEAR, MASK_CLEAR, MASK_NODATA)]
+    for reader in readers[1:]:
+        codes = reader.mask(lattice)
+        take = (joined != MASK_CLEAR) & (codes == MASK_CLEAR)
+        parts.append(np.where(take, MASK_CLEAR, MASK_NODATA))
+        joined = np.where(take | (joined == MASK_NODATA), codes, joined)
+    return joined, parts
+
+
+def _join_data(readers: Sequence[LookReader], masks: Sequence[np.ndarray], block: Lattice) -> np.ndarray | None:
+    """Values where they are clear; None where nothing is."""
+    data = None
+    for reader, mask in zip(readers, masks, strict=True):
+        clear = mask == MASK_CLEAR
+        if clear.any():
+            more = reader.data(block)
+            data = more if data is None else np.where(clear, more, data)
+    return data
+
+
+def _distance_m(mask_yx: np.ndarray, gsd_m: float, most_m: float) -> np.ndarray:
+    """Distance to the nearest bad pixel, centre to centre, at most `most_m`."""
+    bad = mask_yx == MASK_BAD
+    if not bad.any():
+        return np.full(mask_yx.shape, most_m)
+    distance: np.ndarray = ndimage.distance_transform_edt(~bad, sampling=gsd_m)
+    return np.minimum(distance, most_m)
+
+
+def _coverage(opened: _Opened, check: Callable[[], None]) -> tuple[tuple[float, ...], ...]:
+    """Share of clear pixels of every group over the whole cube."""
+    job = opened.job
+    pixels = math.prod(job.spec.lattice.shape_yx)
+    clear = [[0] * len(opened.groups(t)) for t in range(len(job.looks))]
+    with gdal_env():
+        for t, y0, x0 in job.tasks():
+            check()
+            for n, (_, indices) in enumerate(opened.groups(t)):
+                mask, _ = _join_masks([opened.handles.reader(i) for i in indices], _block(job, y0, x0))
+                clear[t][n] += int((mask == MASK_CLEAR).sum())
+    return tuple(tuple(count / pixels for count in of) for of in clear)
 
 
 def composite_observations(
-    folders: Sequence[Path], path: Path, spec: CubeSpec, reducer: Any, check: Callable[[], None] = lambda: None
+    folders: Sequence[Path],
+    path: Path,
+    spec: CubeSpec,
+    method: str,
+    check: Callable[[], None] = lambda: None,
+    memory_bytes: int = 0,
 ) -> None:
-    """Composite observation folders into a cube, each into the period that its date falls in."""
-    with gdal_env(), ExitStack() as stack:
-        readers = [stack.enter_context(open_observation(folder)) for folder in folders]
-        # Group first among what one day saw, so that looks of one group follow each other.
-        readers.sort(key=lambda r: (r.about.when.date(), r.about.group, r.about.when, r.about.id))
-        per_period = [[ObservationLook(r) for r in readers if period.contains(r.about.when)] for period in spec.periods]
-        write_composite(path, spec, reducer, per_period, check)
+    """Composite observation folders into a cube, each into the period that its date falls in; one block at a time."""
+    job = observation_job(folders, path, spec, method)
+    if memory_bytes:
+        looks = max((len(of) for of in job.looks), default=0)
+        edge, _ = plan_blocks(load("composite", method), spec, looks, memory_bytes, 1)
+        job = replace(job, block_px=edge)
+    write_composite(job, None, check)
+
+
+def observation_job(folders: Sequence[Path], path: Path, spec: CubeSpec, method: str) -> Job:
+    """The job of compositing observation folders.
+
+    Raises:
+        InputError: A folder is no observation.
+    """
+    sources = observation_sources(folders)
+    looks = tuple(tuple(s for s in sources if period.contains(s.about.when)) for period in spec.periods)
+    return Job(path, spec, method, looks)
 
 
 def composite_stack(
-    stack: Stack, path: Path, spec: CubeSpec, reducer: Any, check: Callable[[], None] = lambda: None
+    stack: Stack, path: Path, spec: CubeSpec, method: str, check: Callable[[], None] = lambda: None
 ) -> None:
     """Composite a ready-made series into a cube."""
     with gdal_env(), StackReader(stack) as reader:
-        per_period = [
-            [StackLook(reader, date) for date in stack.within(period, spec.bounds_m, spec.crs)]
+        looks = tuple(
+            tuple(StackLook(reader, date) for date in stack.within(period, spec.bounds_m, spec.crs))
             for period in spec.periods
-        ]
-        write_composite(path, spec, reducer, per_period, check)
+        )
+        write_composite(Job(path, spec, method, looks), None, check)
 
 
 def composite_static(
@@ -190,4 +337,14 @@ def composite_static(
     writer.close()
 
 
-__all__ = ["Bounds", "composite_observations", "composite_stack", "composite_static", "write_composite"]
+__all__ = [
+    "Job",
+    "band_roles",
+    "blocks",
+    "composite_observations",
+    "composite_stack",
+    "composite_static",
+    "observation_job",
+    "plan_blocks",
+    "write_composite",
+]

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 EPOCH = date(1970, 1, 1)
 _NEEDED = ("source", "sensor", "kind", "units", "scale", "offset", "gsd_m", "crs", "bounds_m", "periods", "bands")
 
+LAYERS = {
+    "doy": ("uint16", "day of the year of the look that was chosen; 0 where invalid"),
+    "filled": ("bool", "no clear observation; the value comes from other periods"),
+}
+"""Further variables of one value per pixel, which only some cubes hold: type and meaning."""
+
 
 @dataclass(frozen=True)
 class CubeSpec:
@@ -40,6 +46,7 @@ class CubeSpec:
         periods: Composite periods in order; empty for an image.
         dtype: ``uint16`` (0 where invalid) or ``float32`` (NaN where invalid).
         attrs: Further facts: composite method, item ids per period, ...
+        layers: Names of `LAYERS` that it holds.
     """
 
     source: str
@@ -55,6 +62,7 @@ class CubeSpec:
     periods: tuple[Period, ...]
     dtype: str
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
 
     @property
     def shape_tbyx(self) -> tuple[int, int, int, int]:
@@ -83,6 +91,7 @@ class CubeSpec:
             "bounds_m": list(self.bounds_m),
             "periods": [[p.start.isoformat(), p.end.isoformat()] for p in self.periods],
             "dtype": self.dtype,
+            **({"layers": list(self.layers)} if self.layers else {}),
         }
 
     @classmethod
@@ -95,7 +104,7 @@ class CubeSpec:
         missing = [key for key in (*_NEEDED, "dtype") if key not in attrs]
         if missing:
             raise InputError(f"cube {name}: attribute {missing[0]!r} is missing", remedy="write it with `lc composite`")
-        rest = {k: v for k, v in attrs.items() if k not in {*_NEEDED, "dtype", "Conventions"}}
+        rest = {k: v for k, v in attrs.items() if k not in {*_NEEDED, "dtype", "Conventions", "layers"}}
         try:
             left, bottom, right, top = (float(v) for v in attrs["bounds_m"])
             return cls(
@@ -112,6 +121,7 @@ class CubeSpec:
                 periods=tuple(Period(date.fromisoformat(a), date.fromisoformat(b)) for a, b in attrs["periods"]),
                 dtype=str(attrs["dtype"]),
                 attrs=rest,
+                layers=tuple(str(name) for name in attrs.get("layers", ())),
             )
         except (TypeError, ValueError) as error:
             raise InputError(f"cube {name}: attributes are damaged ({error})", remedy="make the cube again") from None
@@ -171,6 +181,7 @@ def check_cube(ds: xr.Dataset) -> None:
         ("valid", ("time", "y", "x"), ("bool",)),
         ("n_clear", ("time", "y", "x"), ("uint16",)),
         ("n_obs", ("time", "y", "x"), ("uint16",)),
+        *((name, ("time", "y", "x"), (LAYERS[name][0],)) for name in spec.layers if name in LAYERS),
     ):
         if name not in ds:
             raise refuse(f"variable {name!r} is missing")

@@ -20,7 +20,7 @@ from landcover_cli.core.lattice import Bounds
 from landcover_cli.core.types import Period
 from landcover_cli.errors import InputError
 from landcover_cli.io.atomic import storage_error
-from landcover_cli.io.cubespec import EPOCH, CubeSpec, cf_crs, check_cube, make_cube
+from landcover_cli.io.cubespec import EPOCH, LAYERS, CubeSpec, cf_crs, check_cube, make_cube
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,11 +65,7 @@ class CubeWriter:
                     attributes=_data_attrs(spec),
                 )
             }
-            for name, kind, text in (
-                ("valid", "bool", "at least one clear observation of every band"),
-                ("n_clear", "uint16", "number of clear observations"),
-                ("n_obs", "uint16", "number of observations"),
-            ):
+            for name, kind, text in _planes(spec):
                 self._arrays[name] = self._group.create_array(
                     name,
                     shape=(time, height, width),
@@ -84,6 +80,18 @@ class CubeWriter:
         except OSError as error:
             raise storage_error(path, error) from error
 
+    @classmethod
+    def attach(cls, path: Path, spec: CubeSpec) -> CubeWriter:
+        """A second writer of a cube that another process created, for chunks that nobody else writes."""
+        import zarr
+
+        self = cls.__new__(cls)
+        self.spec, self._path = spec, path
+        self._group = zarr.open_group(path, mode="r+", zarr_format=3)
+        names = ("data", "valid", "n_clear", "n_obs", *spec.layers)
+        self._arrays = {name: zarr.open_array(path / name, mode="r+", zarr_format=3) for name in names}
+        return self
+
     def write(
         self,
         t: int,
@@ -93,17 +101,29 @@ class CubeWriter:
         valid_yx: np.ndarray,
         n_clear_yx: np.ndarray,
         n_obs_yx: np.ndarray,
+        **layers_yx: np.ndarray,
     ) -> None:
         """Write one window of one period; windows that start at multiples of `CHUNK_PX` touch no chunk twice.
+
+        Args:
+            t: Index of the period.
+            y0: First row.
+            x0: First column.
+            data_byx: Stored values.
+            valid_yx: Whether there are any.
+            n_clear_yx: Clear observations.
+            n_obs_yx: Observations.
+            layers_yx: The further variables of the cube, by name.
 
         Raises:
             StorageError: The target cannot be written.
         """
         height, width = valid_yx.shape
         y, x = slice(y0, y0 + height), slice(x0, x0 + width)
+        planes = {"valid": valid_yx, "n_clear": n_clear_yx, "n_obs": n_obs_yx, **layers_yx}
         try:
             self._arrays["data"][t, :, y, x] = data_byx
-            for name, value in (("valid", valid_yx), ("n_clear", n_clear_yx), ("n_obs", n_obs_yx)):
+            for name, value in planes.items():
                 self._arrays[name][t, y, x] = value
         except OSError as error:
             raise storage_error(self._path, error) from error
@@ -153,6 +173,16 @@ class CubeWriter:
         array[...] = value
 
 
+def _planes(spec: CubeSpec) -> list[tuple[str, str, str]]:
+    """Name, type and meaning of the variables of one value per pixel."""
+    return [
+        ("valid", "bool", "at least one clear observation of every band"),
+        ("n_clear", "uint16", "number of clear observations"),
+        ("n_obs", "uint16", "number of observations"),
+        *((name, *LAYERS[name]) for name in spec.layers),
+    ]
+
+
 def _data_attrs(spec: CubeSpec) -> dict[str, Any]:
     attrs: dict[str, Any] = {"grid_mapping": "spatial_ref", "long_name": spec.units}
     if spec.dtype != "float32":
@@ -178,7 +208,7 @@ def write_cube(path: Path, ds: xr.Dataset) -> None:
     writer = CubeWriter(path, spec)
     for t in range(spec.shape_tbyx[0]):
         planes = (ds[name].values[t] for name in ("data", "valid", "n_clear", "n_obs"))
-        writer.write(t, 0, 0, *planes)
+        writer.write(t, 0, 0, *planes, **{name: ds[name].values[t] for name in spec.layers})
     writer.close()
 
 

@@ -219,7 +219,6 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     """Write ``cube.zarr`` of one source, tile and period."""
     from landcover_cli.io.composite import composite_observations, composite_stack, composite_static
     from landcover_cli.io.stack import scan_stack
-    from landcover_cli.registry import load
 
     ((name, section),) = unit.params["sources"].items()
     files = [Path(path) for key, path in sorted(inputs.files.items()) if key.startswith("file/")]
@@ -228,24 +227,25 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         spec = _spec(unit, name, section, settings.all_bands, {"method": "none"})
         composite_static(files, out / CUBE, spec, settings, ctx.check)
         return
-    reducer = load("composite", section["composite"])
+    method = section["composite"]
     scenes = inputs.group("scene")
     if section["type"] in _SENSORS:
         items: Sequence[str] = sorted(scenes)
         bands = tuple(section["bands" if section["type"] == "sentinel2_l2a" else "polarisations"])
-        spec = _spec(unit, name, section, bands, {"method": section["composite"], "items": items})
-        composite_observations([scenes[key] for key in items], out / CUBE, spec, reducer, ctx.check)
+        spec = _spec(unit, name, section, bands, {"method": method, "items": items})
+        folders = [scenes[key] for key in items]
+        composite_observations(folders, out / CUBE, spec, method, ctx.check, ctx.memory_bytes)
         return
-    facts: dict[str, Any] = {"method": section["composite"]}
+    facts: dict[str, Any] = {"method": method}
     spec = _spec(unit, name, section, tuple(section["bands"]), {**facts, "items": []})
     if not files:
-        composite_observations([], out / CUBE, spec, reducer, ctx.check)
+        composite_observations([], out / CUBE, spec, method, ctx.check)
         return
     stack = scan_stack(files, stack_settings(name, section))
     dates = stack.within(spec.periods[0], spec.bounds_m, spec.crs)
     facts["items"] = [date.when.isoformat().replace("+00:00", "Z") for date in dates]
     spec = _spec(unit, name, section, tuple(section["bands"]), facts)
-    composite_stack(stack, out / CUBE, spec, reducer, ctx.check)
+    composite_stack(stack, out / CUBE, spec, method, ctx.check)
 
 
 def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...], attrs: dict[str, Any]) -> CubeSpec:
@@ -280,11 +280,35 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
         periods=periods,
         dtype=sensor.dtype if sensor else "float32",
         attrs=attrs,
+        layers=() if static else cube_layers(section["composite"]),
     )
+
+
+def cube_layers(method: str) -> tuple[str, ...]:
+    """Further variables that a composite method writes."""
+    from landcover_cli.registry import load
+
+    return ("doy",) if load("composite", method).CHOOSES else ()
 
 
 def _publish(unit: Unit) -> str:
     return f"cubes/{unit.id}"
 
 
-STEP = Step(name="composite", title="Composites", version=1, plan=plan, run=run, publish=_publish)
+def _check(unit: Unit) -> None:
+    """Refuse a method whose bands the source does not have.
+
+    Raises:
+        ConfigError: Names the method and the bands.
+    """
+    from landcover_cli.io.composite import band_roles
+    from landcover_cli.registry import load
+
+    ((name, section),) = unit.params["sources"].items()
+    if section["type"] == "static":
+        return
+    bands = section["polarisations" if section["type"] == "sentinel1_grd" else "bands"]
+    load("composite", section["composite"]).require(band_roles(_spec(unit, name, section, tuple(bands), {})))
+
+
+STEP = Step(name="composite", title="Composites", version=1, plan=plan, run=run, check=_check, publish=_publish)

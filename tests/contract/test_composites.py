@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import pytest
 
 from landcover_cli import registry
-from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
+from landcover_cli.composites import Frame, Look
+from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA, Period
+
+MAY = Period(dt.date(2021, 5, 1), dt.date(2021, 6, 1))
 
 
 def looks(seed, count, dtype):
@@ -19,10 +24,17 @@ def looks(seed, count, dtype):
     return rng.lognormal(-2, 1, (count, 3, 6, 7)).astype(dtype), mask
 
 
-def reduce(kind, data, mask, dtype):
-    reducer = kind(3, (6, 7), dtype)
-    for one, codes in zip(data, mask, strict=True):
-        reducer.feed(one, codes)
+def empty(kind, dtype, shape_yx=(6, 7)):
+    scale, offset = (1e-4, -0.1) if dtype == "uint16" else (1.0, 0.0)
+    return kind(Frame(("B03", "B04", "B08"), shape_yx, dtype, scale, offset, {"red": 1, "nir": 2}, MAY))
+
+
+def reduce(kind, data, mask, dtype, first=0):
+    """Looks of days 3 apart; further ones have fewer pixels near bad ones."""
+    reducer = empty(kind, dtype, data.shape[2:])
+    for n, (one, codes) in enumerate(zip(data, mask, strict=True), start=first):
+        far = np.random.default_rng(n).uniform(0, 1500, codes.shape)
+        reducer.feed(one, codes, Look(MAY.start + dt.timedelta(3 * n), far, 0.1 * n))
     return reducer
 
 
@@ -60,16 +72,55 @@ class TestComposite:
         kind = registry.load("composite", name)
         data, mask = looks(4, 6, dtype)
         whole = reduce(kind, data, mask, dtype).result()
-        first, second = reduce(kind, data[:2], mask[:2], dtype), reduce(kind, data[2:], mask[2:], dtype)
+        first, second = reduce(kind, data[:2], mask[:2], dtype), reduce(kind, data[2:], mask[2:], dtype, 2)
         first.merge(second)
         merged = first.result()
         np.testing.assert_array_equal(merged.n_clear_yx, whole.n_clear_yx)
+        if whole.doy_yx is not None:
+            np.testing.assert_array_equal(merged.doy_yx, whole.doy_yx)
         if dtype == "uint16":
             np.testing.assert_array_equal(merged.data_byx, whole.data_byx)
         else:
             np.testing.assert_allclose(merged.data_byx, whole.data_byx, rtol=1e-6)
 
     def test_nothing_fed_is_nothing(self, name, dtype):
-        found = registry.load("composite", name)(3, (6, 7), dtype).result()
+        found = empty(registry.load("composite", name), dtype).result()
         assert not found.valid_yx.any()
         assert not found.n_obs_yx.any()
+
+    def test_a_block_of_the_result_is_the_result_of_a_block(self, name, dtype):
+        kind = registry.load("composite", name)
+        data, mask = looks(5, 5, dtype)
+        whole = reduce(kind, data, mask, dtype).result()
+        # Distances are drawn per look and shape, so that only methods without a reach can be cut here.
+        if kind.REACH_M == 0:
+            part = reduce(kind, data[:, :, 2:5, 1:4], mask[:, 2:5, 1:4], dtype).result()
+            np.testing.assert_array_equal(part.data_byx, whole.data_byx[:, 2:5, 1:4])
+
+    def test_a_chosen_pixel_is_one_that_was_seen_on_its_day(self, name, dtype):
+        kind = registry.load("composite", name)
+        data, mask = looks(6, 6, dtype)
+        found = reduce(kind, data, mask, dtype).result()
+        if not kind.CHOOSES:
+            assert found.doy_yx is None
+            return
+        assert found.doy_yx.dtype == np.uint16
+        np.testing.assert_array_equal(found.doy_yx > 0, found.valid_yx)
+        doys = [(MAY.start + dt.timedelta(3 * n)).timetuple().tm_yday for n in range(6)]
+        for y, x in np.argwhere(found.valid_yx):
+            n = doys.index(found.doy_yx[y, x])
+            assert mask[n, y, x] == MASK_CLEAR
+            np.testing.assert_array_equal(found.data_byx[:, y, x], data[n, :, y, x])
+
+    def test_it_is_fed_read_only_and_foreign_layouts(self, name, dtype):
+        kind = registry.load("composite", name)
+        data, mask = looks(7, 4, dtype)
+        expected = reduce(kind, data, mask, dtype).result()
+        odd = np.asfortranarray(data)
+        odd.flags.writeable = False
+        np.testing.assert_array_equal(reduce(kind, odd, mask, dtype).result().data_byx, expected.data_byx)
+
+    def test_memory_is_stated(self, name, dtype):
+        kind = registry.load("composite", name)
+        few, many = (kind.bytes_per_pixel(4, np.dtype(dtype).itemsize, n) for n in (2, 100))
+        assert 0 < few <= many

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landcover_cli.composites import Frame, Look
 from landcover_cli.composites.mean import Reducer
 from landcover_cli.core.types import MASK_CLEAR, MASK_NODATA
 
@@ -43,9 +46,9 @@ def slow(data, mask):
 @given(st.integers(0, 2**31), st.integers(1, 9), st.sampled_from(["uint16", "float32"]))
 def test_it_equals_numpy(seed, count, dtype):
     data, mask = stack(seed, count, dtype)
-    reducer = Reducer(3, (4, 5), dtype)
+    reducer = Reducer(Frame(("a", "b", "c"), (4, 5), dtype))
     for one, codes in zip(data, mask, strict=True):
-        reducer.feed(one, codes)
+        reducer.feed(one, codes, Look(dt.date(2021, 5, 1)))
     found = reducer.result()
     expected, n = slow(data, mask)
     np.testing.assert_array_equal(found.data_byx, expected)

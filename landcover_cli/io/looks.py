@@ -1,0 +1,169 @@
+"""Looks at the ground that a composite is made of: described without a pixel, and read by window once opened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from landcover_cli.io.observation import Observation, ObservationReader, open_observation, read_about
+from landcover_cli.io.ongrid import Lattice, intersect
+from landcover_cli.io.stack import StackDate, StackReader
+
+OPEN_FILES = 256
+"""Files that one thread keeps open between blocks."""
+
+
+class LookReader(Protocol):
+    """One look, opened."""
+
+    def mask(self, lattice: Lattice) -> np.ndarray:
+        """Mask codes (y, x)."""
+
+    def data(self, lattice: Lattice) -> np.ndarray:
+        """Stored values (band, y, x); decides nothing where the mask is not clear."""
+
+
+class LookSource(Protocol):
+    """One look, described; goes to other processes. Looks of one group count once."""
+
+    @property
+    def group(self) -> str:
+        """Name of the group."""
+        ...
+
+    @property
+    def day(self) -> dt.date:
+        """Day of the acquisition, UTC."""
+        ...
+
+    @property
+    def files(self) -> int:
+        """Files that are held open."""
+        ...
+
+    def open(self) -> AbstractContextManager[LookReader]:
+        """Open its files."""
+        ...
+
+
+@dataclass(frozen=True)
+class ObservationSource:
+    """A look from an observation folder."""
+
+    folder: Path
+    about: Observation
+    files: int = 2
+
+    @property
+    def group(self) -> str:
+        """Overlapping tiles of one datatake share it."""
+        return self.about.group
+
+    @property
+    def day(self) -> dt.date:
+        """Day of the acquisition, UTC."""
+        return self.about.when.date()
+
+    @contextmanager
+    def open(self) -> Iterator[LookReader]:
+        """Open its two rasters."""
+        with open_observation(self.folder) as reader:
+            yield ObservationLook(reader)
+
+
+class ObservationLook:
+    """An opened observation."""
+
+    def __init__(self, reader: ObservationReader) -> None:
+        self._reader = reader
+
+    def mask(self, lattice: Lattice) -> np.ndarray:
+        """Mask codes (y, x)."""
+        if intersect(self._reader.about.bounds_m, lattice.bounds_m) is None:
+            return np.zeros(lattice.shape_yx, np.uint8)
+        return self._reader.mask(lattice)
+
+    def data(self, lattice: Lattice) -> np.ndarray:
+        """Stored values (band, y, x)."""
+        return self._reader.data(lattice)
+
+
+class StackLook:
+    """A look from a ready-made series, which is open already."""
+
+    files = 0
+
+    def __init__(self, reader: StackReader, date: StackDate) -> None:
+        self._reader, self._date = reader, date
+        self._last: tuple[Lattice, np.ndarray] | None = None
+        # Adjoining slices of one pass have times seconds apart and share no ground: each is a group of its own.
+        self.group = f"{date.when.isoformat()} {date.parts}"
+        self.day = date.when.date()
+
+    def open(self) -> AbstractContextManager[LookReader]:
+        """It is open already."""
+        return nullcontext(self)
+
+    def mask(self, lattice: Lattice) -> np.ndarray:
+        """Mask codes (y, x)."""
+        # Validity comes from the values, so both are read; `data` follows on the same lattice.
+        values, codes = self._reader.read(self._date, lattice)
+        self._last = (lattice, values)
+        return codes
+
+    def data(self, lattice: Lattice) -> np.ndarray:
+        """Stored values (band, y, x)."""
+        if self._last is None or self._last[0] != lattice:
+            return self._reader.read(self._date, lattice)[0]
+        return self._last[1]
+
+
+def observation_sources(folders: Sequence[Path]) -> list[ObservationSource]:
+    """Observations in the order in which they are fed: by day; within a day looks of one group follow each other.
+
+    Raises:
+        InputError: A folder is no observation.
+    """
+    found = [ObservationSource(folder, read_about(folder)) for folder in folders]
+    return sorted(found, key=lambda s: (s.day, s.group, s.about.when, s.about.id))
+
+
+class Handles:
+    """Opened looks, each thread its own, the least recently used closed first."""
+
+    def __init__(self, sources: Sequence[LookSource]) -> None:
+        self._sources = sources
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[OrderedDict[int, tuple[ExitStack, LookReader]]] = []
+
+    def reader(self, index: int) -> LookReader:
+        """The reader of one look, for this thread."""
+        mine: OrderedDict[int, tuple[ExitStack, LookReader]] | None = getattr(self._local, "opened", None)
+        if mine is None:
+            mine = self._local.opened = OrderedDict()
+            with self._lock:
+                self._all.append(mine)
+        if index not in mine:
+            room = OPEN_FILES - self._sources[index].files
+            while mine and sum(self._sources[i].files for i in mine) > room:
+                mine.popitem(last=False)[1][0].close()
+            stack = ExitStack()
+            mine[index] = (stack, stack.enter_context(self._sources[index].open()))
+        mine.move_to_end(index)
+        return mine[index][1]
+
+    def close(self) -> None:
+        """Close everything; no thread may be reading any more."""
+        for opened in self._all:
+            for stack, _ in opened.values():
+                stack.close()
+            opened.clear()
