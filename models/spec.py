@@ -18,7 +18,8 @@ class Port:
         bands: Band names in order.
         gsd_m: Pixel edge in metres; a multiple or a divisor of the output's.
         units: ``reflectance``, ``gamma0_linear``, ``gamma0_db``, ...; what the values mean before normalisation.
-        transform: Applied to valid values before normalisation: ``none`` or ``db`` (10·log10 of linear power).
+        transform: Applied to valid values before normalisation: ``none`` or ``db`` (10·log10 of linear power; bands
+            that are no power, such as a polarimetric index, stay as they are).
         mean: Per band, after `transform`.
         std: Per band, after `transform`; > 0.
         length: Number of dates a network with fixed T needs; None where T is free.

@@ -67,7 +67,7 @@ def layer_tags(facts: Mapping[str, Any], name: str) -> dict[str, str]:
     info = LAYER_INFO[name]
     tags = {
         "LAYER": info.title,
-        "UNITS": {"deg": "degrees", "1": "1"}.get(info.unit, f"{facts['backscatter']}, linear"),
+        "UNITS": {"deg": "degrees", "1": "1"}.get(info.unit, f"{facts['backscatter']}, linear {info.unit}"),
         "CHANNEL_ORDER": ",".join(made["channel_order"]),
         "MADE_OF": made["of"],
     }

@@ -62,7 +62,9 @@ def port_arrays(
         offset: See `scale`.
         origin: Day 0 of `day_t`; default: the middle of the first period.
     """
-    values, valid = physical_values(data_tbyx, valid_tyx, scale=scale, offset=offset, transform=port.transform)
+    values, valid = physical_values(
+        data_tbyx, valid_tyx, scale=scale, offset=offset, transform=port.transform, bands=port.bands
+    )
     mean = np.asarray(port.mean or [0.0] * len(port.bands), np.float32)[None, :, None, None]
     std = np.asarray(port.std or [1.0] * len(port.bands), np.float32)[None, :, None, None]
     data = np.where(valid[:, None], (values - mean) / std, np.float32(0))

@@ -362,6 +362,7 @@ class _Job:
                     scale=port.scale,
                     offset=port.offset,
                     transform=transform_of(port.units),
+                    bands=port.bands,
                 )
                 measured[port.name].feed(values, valid)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from landcover_cli.core.bands import is_power
 from landcover_cli.core.types import Period
 from landcover_cli.core.windows import Blend, PixelBox, WindowLattice
 from landcover_cli.errors import ConfigError, InputError
@@ -209,12 +210,11 @@ def _usable(window: CubeWindow, port: Port, cube: CubeSeries) -> CubeWindow:
     """Take values that have no place in the model out of the validity, so that they count as not observed."""
     if cube.dtype.kind != "f":
         return window
-    bands = [cube.bands.index(band) for band in port.bands]
     valid = window.valid_tyx.copy()
-    for band in bands:
-        values = window.data_tbyx[:, band]
+    for band in port.bands:
+        values = window.data_tbyx[:, cube.bands.index(band)]
         valid &= np.isfinite(values)
-        if port.transform == "db":
+        if port.transform == "db" and is_power(band):
             valid &= values > 0
     return replace(window, valid_tyx=valid)
 

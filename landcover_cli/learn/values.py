@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from landcover_cli.core.bands import is_power
 
 __all__ = ["physical_values", "transform_of"]
 
@@ -13,7 +17,13 @@ def transform_of(units: str) -> str:
 
 
 def physical_values(
-    data_tbyx: np.ndarray, valid_tyx: np.ndarray, *, scale: float, offset: float, transform: str
+    data_tbyx: np.ndarray,
+    valid_tyx: np.ndarray,
+    *,
+    scale: float,
+    offset: float,
+    transform: str,
+    bands: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Stored numbers → physical values, with the pixels that have none taken out of the validity.
 
@@ -23,6 +33,7 @@ def physical_values(
         scale: Physical value = stored · scale + offset.
         offset: See `scale`.
         transform: ``none``, or ``db`` (10·log10 of linear power; values ≤ 0 have no logarithm and become invalid).
+        bands: Names of the C bands; an index or an angle among powers is left as it is. Empty: all are powers.
 
     Returns:
         ``[T, C, H, W]`` float32 with 0 where invalid, and the validity ``[T, H, W]``. A pixel of a date is valid only
@@ -32,10 +43,12 @@ def physical_values(
     if scale != 1.0 or offset != 0.0:
         values = values * np.float32(scale) + np.float32(offset)
     usable = np.isfinite(values)
-    if transform == "db":
-        usable &= values > 0
+    powers = [k for k in range(values.shape[1]) if not bands or is_power(bands[k])] if transform == "db" else []
+    for k in powers:
+        usable[:, k] &= values[:, k] > 0
     valid = valid_tyx & usable.all(axis=1)
     shown = valid[:, None]
-    if transform == "db":
-        values = np.float32(10) * np.log10(values, where=shown, out=np.zeros_like(values))
+    for k in powers:
+        log = np.log10(values[:, k], where=valid, out=np.zeros_like(values[:, k]))
+        values[:, k] = np.float32(10) * log
     return np.where(shown, values, np.float32(0)), valid

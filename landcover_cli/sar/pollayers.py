@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landcover_cli.core.bands import POLARIMETRIC_UNITS
 from landcover_cli.errors import InputError, UsageError
 from landcover_cli.sar.polarimetry import POLARIMETRIC_LAYERS, Covariance, detected_indices, polarimetric_layers
 
@@ -27,7 +28,7 @@ class LayerInfo:
 
     Attributes:
         title: For people.
-        unit: "deg", "linear" (power in the backscatter's calibration) or "1".
+        unit: As in `landcover_cli.core.bands.POLARIMETRIC_UNITS`.
         phase: It needs the phase between the channels: an SLC.
     """
 
@@ -36,20 +37,23 @@ class LayerInfo:
     phase: bool
 
 
-LAYER_INFO: dict[str, LayerInfo] = {
-    "c11": LayerInfo("C11, power of the co-polar channel", "linear", True),
-    "c22": LayerInfo("C22, power of the cross-polar channel", "linear", True),
-    "c12_real": LayerInfo("C12, real part of co-polar times conjugate cross-polar", "linear", True),
-    "c12_imag": LayerInfo("C12, imaginary part of co-polar times conjugate cross-polar", "linear", True),
-    "entropy": LayerInfo("Entropy H of C2, 0 to 1", "1", True),
-    "anisotropy": LayerInfo("Anisotropy A of C2, 0 to 1", "1", True),
-    "alpha": LayerInfo("Mean alpha of C2, 0 to 90, counted from the co-polar channel", "deg", True),
-    "dprvi": LayerInfo("Dual-pol radar vegetation index DpRVI, 0 to 1", "1", True),
-    "dop": LayerInfo("Degree of polarisation, 0 to 1", "1", True),
-    "rvi": LayerInfo("Radar vegetation index 4 cross/(co + cross), 0 to 4", "1", False),
-    "dprvic": LayerInfo("DpRVIc of the two powers, 0 to 1", "1", False),
-    "theta_c": LayerInfo("Pseudo scattering-type parameter theta_c of the two powers, 0 to 45", "deg", False),
-    "entropy_c": LayerInfo("Pseudo scattering entropy Hc of the two powers, 0 to 1", "1", False),
+_TITLES = {
+    "c11": "C11, power of the co-polar channel",
+    "c22": "C22, power of the cross-polar channel",
+    "c12_real": "C12, real part of co-polar times conjugate cross-polar",
+    "c12_imag": "C12, imaginary part of co-polar times conjugate cross-polar",
+    "entropy": "Entropy H of C2, 0 to 1",
+    "anisotropy": "Anisotropy A of C2, 0 to 1",
+    "alpha": "Mean alpha of C2, 0 to 90, counted from the co-polar channel",
+    "dprvi": "Dual-pol radar vegetation index DpRVI, 0 to 1",
+    "dop": "Degree of polarisation, 0 to 1",
+    "rvi": "Radar vegetation index 4 cross/(co + cross), 0 to 4",
+    "dprvic": "DpRVIc of the two powers, 0 to 1",
+    "theta_c": "Pseudo scattering-type parameter theta_c of the two powers, 0 to 45",
+    "entropy_c": "Pseudo scattering entropy Hc of the two powers, 0 to 1",
+}
+LAYER_INFO = {
+    name: LayerInfo(_TITLES[name], unit, name in POLARIMETRIC_LAYERS) for name, unit in POLARIMETRIC_UNITS.items()
 }
 """All polarimetric layers in the order in which they are delivered."""
 

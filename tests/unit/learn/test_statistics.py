@@ -50,3 +50,16 @@ def test_physical_values() -> None:
     assert valid[0, 0].tolist() == [True, False, False, False]
     assert values[0, :, 0, 0] == pytest.approx([-10.0, 0.0])
     assert (values[:, :, :, 1:] == 0).all()
+
+
+def test_only_powers_become_decibels() -> None:
+    """Among bands of linear power an index keeps its values, zero and below included."""
+    bands = ("VV", "rvi", "alpha", "c12_real")
+    data = np.array([[0.1, 0.0, 30.0, -0.2], [0.0, 0.5, 30.0, 0.2], [1.0, np.nan, 30.0, 0.2]], np.float32)
+    stored = np.moveaxis(data[None, None], -1, 1)
+    values, valid = physical_values(
+        stored, np.ones((1, 1, 3), bool), scale=1.0, offset=0.0, transform="db", bands=bands
+    )
+    assert valid.tolist() == [[[True, False, False]]]
+    np.testing.assert_allclose(values[0, :, 0, 0], [-10.0, 0.0, 30.0, -0.2], rtol=1e-6)
+    assert not values[0, :, 0, 1:].any()
