@@ -17,65 +17,21 @@ import numpy as np
 import pyproj
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from landcover_cli.errors import InputError
+from landcover_cli.io.demtiles import Bounds, DemTile, TileSheet, paste
 from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, interpolate_nodes
 from landcover_cli.sar.resample import fill_heights
 
 FloatArray = NDArray[np.float64]
-Bounds = tuple[float, float, float, float]
 
 SUFFIXES = (".tif", ".tiff", ".hgt", ".vrt", ".img", ".dt0", ".dt1", ".dt2", ".bil")
 # Copernicus DEM folders hold masks and accuracies beside the heights (product handbook, file naming).
 AUXILIARY = ("_EDM", "_FLM", "_HEM", "_WBM", "_ACM")
 VERTICAL = {"EGM96": "egm96", "EGM2008": "egm2008", "EGM08": "egm2008"}
 MAX_WINDOW_PX = 150_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class DemTile:
-    """One raster of heights.
-
-    Attributes:
-        path: What rasterio opens.
-        left: x of the left edge of column 0, in the CRS of the DEM.
-        top: y of the upper edge of row 0.
-        dx: Column spacing, positive.
-        dy: Row spacing, positive (rows go down).
-        shape_yx: Rows and columns.
-        covered: Rectangles (left, bottom, right, top) that hold data: the tile itself, or the sources of a VRT.
-    """
-
-    path: str
-    left: float
-    top: float
-    dx: float
-    dy: float
-    shape_yx: tuple[int, int]
-    covered: tuple[Bounds, ...]
-
-    @property
-    def bounds(self) -> Bounds:
-        """(left, bottom, right, top) in the CRS of the DEM."""
-        return (
-            self.left,
-            self.top - self.dy * self.shape_yx[0],
-            self.left + self.dx * self.shape_yx[1],
-            self.top,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class TileSheet:
-    """Tiles that lie on one pixel lattice of one CRS and can be pasted into one array."""
-
-    crs: str
-    geographic: bool
-    tiles: tuple[DemTile, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +90,7 @@ class Dem:
         window = _window_of(sheet, xy)
         if window is None:
             return
-        values = _paste(sheet, window, self._void_value())
+        values = paste(sheet, window, self._void_value())
         origin = sheet.tiles[0]
         rows = (origin.top - xy[..., 1]) / origin.dy - 0.5
         index = np.stack([rows, (xy[..., 0] - origin.left) / origin.dx - 0.5], axis=-1)
@@ -202,7 +158,7 @@ class Dem:
             for shift in (0.0, 360.0, -360.0) if sheet.geographic else (0.0,):
                 window = _window_of(sheet, xy + np.array([shift, 0.0]), limit=False)
                 for part in _strips(window):
-                    values = _paste(sheet, part, self._void_value())
+                    values = paste(sheet, part, self._void_value())
                     if np.isfinite(values).any():
                         low, high = min(low, float(np.nanmin(values))), max(high, float(np.nanmax(values)))
         if low > high:
@@ -445,52 +401,3 @@ def _strips(window: tuple[int, int, int, int] | None) -> Iterable[tuple[int, int
         rows = max(1, 8_000_000 // (last_col - first_col))
         for row in range(first_row, last_row, rows):
             yield row, min(row + rows, last_row), first_col, last_col
-
-
-def _paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> FloatArray:
-    """Heights of a window of the sheet's lattice, NaN where no tile is."""
-    first_row, last_row, first_col, last_col = window
-    origin = sheet.tiles[0]
-    out = np.full((last_row - first_row, last_col - first_col), np.nan)
-    for tile in sheet.tiles:
-        row = round((origin.top - tile.top) / origin.dy) - first_row
-        col = round((tile.left - origin.left) / origin.dx) - first_col
-        r0, r1 = max(row, 0), min(row + tile.shape_yx[0], out.shape[0])
-        c0, c1 = max(col, 0), min(col + tile.shape_yx[1], out.shape[1])
-        if r0 >= r1 or c0 >= c1:
-            continue
-        part = Window(c0 - col, r0 - row, c1 - c0, r1 - r0)
-        try:
-            with rasterio.open(tile.path) as source:
-                values = _read_heights(source, part)
-        except RasterioError as error:
-            name = Path(tile.path).name
-            raise InputError(f"DEM {name} cannot be read: {error}", remedy="fetch the tile again") from error
-        if not math.isnan(void):
-            hole = np.isnan(values)
-            if hole.any():
-                values[hole & _inside_cover(tile, part)] = void
-        target = out[r0:r1, c0:c1]
-        np.copyto(target, values, where=~np.isnan(values))
-    return out
-
-
-def _read_heights(source: Any, part: Window) -> FloatArray:
-    """Float64 heights of a window, NaN for nodata; GDAL's mask is only asked for where a file has more than a value."""
-    flags = source.mask_flag_enums[0]
-    if MaskFlags.all_valid in flags or flags == [MaskFlags.nodata]:
-        raw = source.read(1, window=part)
-        values = raw.astype(np.float64)
-        if source.nodata is not None and not math.isnan(source.nodata):
-            values[raw == source.nodata] = np.nan
-        return values
-    return np.asarray(source.read(1, window=part, masked=True).astype(np.float64).filled(np.nan))
-
-
-def _inside_cover(tile: DemTile, part: Window) -> NDArray[np.bool_]:
-    x = tile.left + (part.col_off + np.arange(part.width) + 0.5) * tile.dx
-    y = tile.top - (part.row_off + np.arange(part.height) + 0.5) * tile.dy
-    inside = np.zeros((part.height, part.width), dtype=bool)
-    for left, bottom, right, top in tile.covered:
-        inside |= ((y >= bottom) & (y <= top))[:, None] & ((x >= left) & (x <= right))[None, :]
-    return inside

@@ -294,12 +294,21 @@ def _check_measurement(dataset: Any, name: str, channel: S1Channel) -> None:
     kind = "complex" if channel.annotation.meta.product_type == "SLC" else "uint16"
     if not dataset.dtypes[0].startswith(kind):
         raise InputError(f"{name} holds {dataset.dtypes[0]}, not {kind}", remedy="download the product again")
+    state = Path(_outer_file(channel.measurement)).stat()
+    key = channel.measurement, state.st_mtime_ns, state.st_size
+    if key in _whole:
+        return
     needed, size = _bytes_needed(dataset), _file_size(channel.measurement)
     if needed > size:
         raise InputError(
             f"{name} is truncated: its pixels reach to byte {needed}, the file has {size}",
             remedy="download the product again",
         )
+    # A measurement is opened once per strip; a striped file's block table has 16,000 entries.
+    _whole.add(key)
+
+
+_whole: set[tuple[str, int, int]] = set()
 
 
 def _bytes_needed(dataset: Any) -> int:
@@ -314,6 +323,11 @@ def _bytes_needed(dataset: Any) -> int:
             if offset and length:
                 needed = max(needed, int(offset) + int(length))
     return needed
+
+
+def _outer_file(path: str) -> str:
+    """The file itself, or the zip that holds it."""
+    return path.removeprefix("/vsizip/{").split("}/", 1)[0] if path.startswith("/vsizip/") else path
 
 
 def _file_size(path: str) -> int:

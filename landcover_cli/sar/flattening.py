@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from landcover_cli.sar.geocoding import RadarCoordinates, RadarModel, ground_position, satellite_position
 from landcover_cli.sar.ground import WGS84_E2
-from landcover_cli.sar.rangedoppler import orbit_piece
+from landcover_cli.sar.rowkernels import ORBIT_STEP_S, ROW_PX, piece_stretch
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -30,6 +30,10 @@ MAX_PART_PX = 0.5
 MAX_PARTS = 64
 MIN_AREA_SHARE = 0.05
 COARSE_PX = 64
+
+# Scratch of one row of facets: corners above (x, y, z) and below, then times and areas of the facets.
+_STRIDE = ROW_PX + 8
+_TIME, _AREA, _SLOTS = 6, 7, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,61 +183,118 @@ def _deposit(
     origin: tuple[int, int],
     out: FloatArray,
 ) -> None:
-    for i in range(line.shape[0] - 1):
-        for j in range(line.shape[1] - 1):
-            y00, y01, y10, y11 = line[i, j], line[i, j + 1], line[i + 1, j], line[i + 1, j + 1]
-            x00, x01, x10, x11 = pixel[i, j], pixel[i, j + 1], pixel[i + 1, j], pixel[i + 1, j + 1]
-            if np.isnan(y00 + y01 + y10 + y11 + x00 + x01 + x10 + x11):
-                continue
-            t = 0.5 * (time_s[i, j] + time_s[i + 1, j + 1])
-            area = _facet_area(orbit, start_s, position, i, j, t)
-            hidden = int(shadow[i, j]) + int(shadow[i, j + 1]) + int(shadow[i + 1, j]) + int(shadow[i + 1, j + 1])
-            area *= 1.0 - 0.25 * hidden
-            if area <= 0.0:
-                continue
-            wide = max(abs(y01 - y00), abs(x01 - x00), abs(y11 - y10), abs(x11 - x10))
-            tall = max(abs(y10 - y00), abs(x10 - x00), abs(y11 - y01), abs(x11 - x01))
-            nu = min(max(math.ceil(wide / MAX_PART_PX), 1), MAX_PARTS)
-            nv = min(max(math.ceil(tall / MAX_PART_PX), 1), MAX_PARTS)
-            share = area / (nu * nv)
-            for b in range(nv):
-                v = (b + 0.5) / nv
-                ya, yb = y00 + v * (y10 - y00), y01 + v * (y11 - y01)
-                xa, xb = x00 + v * (x10 - x00), x01 + v * (x11 - x01)
-                for a in range(nu):
-                    u = (a + 0.5) / nu
-                    _add(out, ya + u * (yb - ya), xa + u * (xb - xa), origin, share)
+    columns = line.shape[1] - 1
+    scratch = np.empty(_SLOTS * _STRIDE)
+    for first in range(0, columns, ROW_PX):
+        count = min(ROW_PX, columns - first)
+        times = scratch[_TIME * _STRIDE : _TIME * _STRIDE + count]
+        for i in range(line.shape[0] - 1):
+            _corners(position[i, first : first + count + 1], position[i + 1, first : first + count + 1], scratch)
+            for c in range(count):
+                times[c] = 0.5 * (time_s[i, first + c] + time_s[i + 1, first + c + 1])
+            begin = 0
+            while begin < count:
+                piece, end = piece_stretch(orbit, start_s, times, begin)
+                _facet_areas(orbit[piece], start_s + piece * ORBIT_STEP_S, end - begin, scratch[begin:])
+                begin = end
+            for c in range(count):
+                area = scratch[_AREA * _STRIDE + c]
+                j = first + c
+                hidden = int(shadow[i, j]) + int(shadow[i, j + 1]) + int(shadow[i + 1, j]) + int(shadow[i + 1, j + 1])
+                area *= 1.0 - 0.25 * hidden
+                if area > 0.0:
+                    _spread(line, pixel, i, j, area, origin, out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _corners(above, below, scratch):  # type: ignore[no-untyped-def]
+    """Two rows of positions, one slot per axis."""
+    for n in range(3):
+        for c in range(above.shape[0]):
+            scratch[n * _STRIDE + c] = above[c, n]
+            scratch[(3 + n) * _STRIDE + c] = below[c, n]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _facet_areas(p, start_s, count, s):  # type: ignore[no-untyped-def]
+    """Area of the two triangles of each facet, projected on the plane normal to the look direction, if lit."""
+    x0, x1, x2, x3 = p[0, 0], p[0, 1], p[0, 2], p[0, 3]
+    y0, y1, y2, y3 = p[1, 0], p[1, 1], p[1, 2], p[1, 3]
+    z0, z1, z2, z3 = p[2, 0], p[2, 1], p[2, 2], p[2, 3]
+    for c in range(count):
+        u = s[_TIME * _STRIDE + c] - start_s
+        ax, ay, az = s[c], s[_STRIDE + c], s[2 * _STRIDE + c]
+        bx, by, bz = s[c + 1], s[_STRIDE + c + 1], s[2 * _STRIDE + c + 1]
+        ex, ey, ez = s[3 * _STRIDE + c], s[4 * _STRIDE + c], s[5 * _STRIDE + c]
+        cx, cy, cz = s[3 * _STRIDE + c + 1], s[4 * _STRIDE + c + 1], s[5 * _STRIDE + c + 1]
+        lx = x0 + u * (x1 + u * (x2 + u * x3)) - 0.5 * (ax + cx)
+        ly = y0 + u * (y1 + u * (y2 + u * y3)) - 0.5 * (ay + cy)
+        lz = z0 + u * (z1 + u * (z2 + u * z3)) - 0.5 * (az + cz)
+        norm = 0.5 / math.sqrt(lx * lx + ly * ly + lz * lz)
+        # South × east points up.
+        sx, sy, sz, tx, ty, tz = ex - ax, ey - ay, ez - az, bx - ax, by - ay, bz - az
+        first = lx * (sy * tz - sz * ty) + ly * (sz * tx - sx * tz) + lz * (sx * ty - sy * tx)
+        sx, sy, sz, tx, ty, tz = bx - cx, by - cy, bz - cz, ex - cx, ey - cy, ez - cz
+        second = lx * (sy * tz - sz * ty) + ly * (sz * tx - sx * tz) + lz * (sx * ty - sy * tx)
+        first = first if first > 0.0 else 0.0
+        second = second if second > 0.0 else 0.0
+        s[_AREA * _STRIDE + c] = norm * (first + second)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _spread(line, pixel, i, j, area, origin, out):  # type: ignore[no-untyped-def]
+    """Deposit a facet, cut into parts no longer than `MAX_PART_PX`."""
+    y00, y01, y10, y11 = line[i, j], line[i, j + 1], line[i + 1, j], line[i + 1, j + 1]
+    x00, x01, x10, x11 = pixel[i, j], pixel[i, j + 1], pixel[i + 1, j], pixel[i + 1, j + 1]
+    if np.isnan(y00 + y01 + y10 + y11 + x00 + x01 + x10 + x11):
+        return
+    low_y, high_y = min(y00, y01, y10, y11) - origin[0], max(y00, y01, y10, y11) - origin[0]
+    low_x, high_x = min(x00, x01, x10, x11) - origin[1], max(x00, x01, x10, x11) - origin[1]
+    # With half a pixel to spare for the rounding of parts at a facet's rim.
+    inside = low_y >= 0.5 and low_x >= 0.5 and high_y < out.shape[0] - 1.5 and high_x < out.shape[1] - 1.5
+    wide = max(abs(y01 - y00), abs(x01 - x00), abs(y11 - y10), abs(x11 - x10))
+    tall = max(abs(y10 - y00), abs(x10 - x00), abs(y11 - y01), abs(x11 - x01))
+    nu = min(max(math.ceil(wide / MAX_PART_PX), 1), MAX_PARTS)
+    nv = min(max(math.ceil(tall / MAX_PART_PX), 1), MAX_PARTS)
+    share, step_u, step_v = area / (nu * nv), 1.0 / nu, 1.0 / nv
+    for b in range(nv):
+        v = (b + 0.5) * step_v
+        ya, xa = y00 + v * (y10 - y00), x00 + v * (x10 - x00)
+        dy, dx = y01 + v * (y11 - y01) - ya, x01 + v * (x11 - x01) - xa
+        for a in range(nu):
+            u = (a + 0.5) * step_u
+            if inside:
+                _add_inside(out, ya + u * dy, xa + u * dx, origin, share)
+            else:
+                _add(out, ya + u * dy, xa + u * dx, origin, share)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _add_inside(out, y, x, origin, share):  # type: ignore[no-untyped-def]
+    """Bilinear deposit on four pixels that are known to be there."""
+    fi, fj = math.floor(y), math.floor(x)
+    v, u = y - fi, x - fj
+    # Unsigned: the compiler need not think of counting from the end.
+    i, j, one = np.uint64(fi - origin[0]), np.uint64(fj - origin[1]), np.uint64(1)
+    low, high = share * (1.0 - v), share * v
+    out[i, j] += low * (1.0 - u)
+    out[i, j + one] += low * u
+    out[i + one, j] += high * (1.0 - u)
+    out[i + one, j + one] += high * u
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _add(out, y, x, origin, share):  # type: ignore[no-untyped-def]
-    """Bilinear deposit; what falls outside the window is dropped."""
+    """The same, where what falls outside the window is dropped."""
     fi, fj = math.floor(y), math.floor(x)
     v, u = y - fi, x - fj
     i, j = int(fi) - origin[0], int(fj) - origin[1]
     for di in range(2):
+        share_y = share * (v if di == 1 else 1.0 - v)
         for dj in range(2):
             p, q = i + di, j + dj
             if 0 <= p < out.shape[0] and 0 <= q < out.shape[1]:
-                out[p, q] += share * (v if di == 1 else 1.0 - v) * (u if dj == 1 else 1.0 - u)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _facet_area(orbit, start_s, position, i, j, t):  # type: ignore[no-untyped-def]
-    """Area of the two triangles of a facet, each projected on the plane normal to the look direction, if lit."""
-    px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
-    ax, ay, az = position[i, j, 0], position[i, j, 1], position[i, j, 2]
-    bx, by, bz = position[i, j + 1, 0], position[i, j + 1, 1], position[i, j + 1, 2]
-    cx, cy, cz = position[i + 1, j + 1, 0], position[i + 1, j + 1, 1], position[i + 1, j + 1, 2]
-    ex, ey, ez = position[i + 1, j, 0], position[i + 1, j, 1], position[i + 1, j, 2]
-    lx, ly, lz = px - 0.5 * (ax + cx), py - 0.5 * (ay + cy), pz - 0.5 * (az + cz)
-    norm = 0.5 / math.sqrt(lx * lx + ly * ly + lz * lz)
-    # South × east points up.
-    sx, sy, sz, tx, ty, tz = ex - ax, ey - ay, ez - az, bx - ax, by - ay, bz - az
-    first = lx * (sy * tz - sz * ty) + ly * (sz * tx - sx * tz) + lz * (sx * ty - sy * tx)
-    sx, sy, sz, tx, ty, tz = bx - cx, by - cy, bz - cz, ex - cx, ey - cy, ez - cz
-    second = lx * (sy * tz - sz * ty) + ly * (sz * tx - sx * tz) + lz * (sx * ty - sy * tx)
-    return norm * (max(first, 0.0) + max(second, 0.0))
+                out[p, q] += share_y * (u if dj == 1 else 1.0 - u)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -21,13 +21,13 @@ from landcover_cli.errors import InputError
 from landcover_cli.sar.ground import WGS84_A_M, WGS84_E2, Block, GroundNodes
 from landcover_cli.sar.orbit import OrbitInterpolator
 from landcover_cli.sar.rangedoppler import (
-    ORBIT_STEP_S,
     Conversions,
     geocode_kernel,
     locate_kernel,
     position_kernel,
     seed_kernel,
 )
+from landcover_cli.sar.rowkernels import ORBIT_STEP_S
 from landcover_cli.sar.srgr import SrgrMode, SrgrTable, ground_to_slant, slant_to_ground, srgr_table
 from landcover_cli.sar.types import SPEED_OF_LIGHT_MS, S1Annotation
 

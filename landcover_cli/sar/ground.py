@@ -165,6 +165,12 @@ def ground_nodes(lattice: MapLattice, block: Block) -> GroundNodes:
     Returns:
         Nodes from the one at or before the first pixel to the one after the last.
     """
+    return _nodes(lattice, block)
+
+
+@lru_cache(maxsize=16)
+def _nodes(lattice: MapLattice, block: Block) -> GroundNodes:
+    """Heights, coordinates and shadows of one block ask for the same nodes one after the other."""
     step = lattice.node_step_px
     row0, col0 = block.row0 // step, block.col0 // step
     rows = np.arange(row0, (block.row0 + block.height - 1) // step + 2, dtype=np.float64)
@@ -174,6 +180,8 @@ def ground_nodes(lattice: MapLattice, block: Block) -> GroundNodes:
     xx, yy = np.meshgrid(x, y)
     lon, lat = to_lonlat(lattice.crs, xx, yy)
     surface, normal = ellipsoid_surface(lon, lat)
+    for shared in (lon, lat, surface, normal):
+        shared.flags.writeable = False
     return GroundNodes(step, row0, col0, lon, lat, surface, normal)
 
 

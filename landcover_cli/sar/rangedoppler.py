@@ -8,16 +8,29 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_cli.sar.ground import node_row
+from landcover_cli.sar.rowkernels import (
+    CONVERGED_S,
+    ORBIT_STEP_S,
+    PIXEL,
+    ROW_PX,
+    SLANT,
+    SLOTS,
+    TERMS,
+    TIME,
+    enter_row,
+    ground_stretch,
+    row_places,
+    row_times,
+)
 from landcover_cli.sar.srgr import range_inverse, record_pair
 
 FloatArray = NDArray[np.float64]
 # Times; origins and coefficients of srgr; of grsr; take the nearest record; invert grsr.
 Conversions = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, bool, bool]
 
-ORBIT_STEP_S = 0.5
 SEED_STEPS = 12
-CONVERGED_S = 1e-7
+# Newton doubles the digits: after a step of a microsecond nothing is left to be gained.
+SEED_S = 1e-6
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -58,6 +71,8 @@ def seed_kernel(orbit: FloatArray, start_s: float, middle_s: float, surface: Flo
                 change = _step(orbit, start_s, t, x, y, z)
                 # Beyond its ends a cubic piece soon leaves the orbit: never evaluate it there.
                 t = min(max(t + change, start_s), stop_s)
+                if abs(change) < SEED_S:
+                    break
             px, py, pz, vx, vy, vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
             right = (x - px) * (vy * pz - vz * py) + (y - py) * (vz * px - vx * pz) + (z - pz) * (vx * py - vy * px)
             out[i, j] = t if abs(change) < 1e-3 and right > 0.0 else np.nan
@@ -122,6 +137,35 @@ def locate_kernel(
 
 
 @numba.njit(nogil=True, cache=True)
+def _row_ground(times, slants, grounds, conversions, coefficients, scratch):  # type: ignore[no-untyped-def]
+    """Ground ranges of a row, stretch by stretch; one by one where the nearest one holds or it has to be inverted."""
+    records_s, sr0, srgr, _gr0, _grsr, nearest, invert = conversions
+    count, last = times.shape[0], records_s.shape[0] - 1
+    plain = srgr.shape[1] <= TERMS and not nearest and not invert
+    first = 0
+    while first < count:
+        t = times[first]
+        end = first + 1
+        if np.isnan(t):
+            grounds[first] = np.nan
+        elif not plain:
+            grounds[first] = _ground_range(t, slants[first], conversions)
+        else:
+            low, high, _weight = record_pair(t, records_s, False)
+            start_s, stop_s, rate = records_s[low], records_s[high], 0.0
+            if low == high:
+                start_s, stop_s = (-np.inf, records_s[0]) if low < last else (records_s[last], np.inf)
+                origin_s = records_s[low]
+            else:
+                origin_s, rate = start_s, 1.0 / (stop_s - start_s)
+            while end < count and times[end] >= start_s and times[end] < stop_s:
+                end += 1
+            ends = sr0[low], sr0[high]
+            ground_stretch(coefficients[low], coefficients[high], ends, origin_s, rate, end - first, scratch[first:])
+        first = end
+
+
+@numba.njit(nogil=True, cache=True)
 def geocode_kernel(
     orbit: FloatArray,
     start_s: float,
@@ -136,37 +180,38 @@ def geocode_kernel(
     out: FloatArray,
 ) -> None:
     """[4, h, w] line, pixel, time and slant range of the pixels of a map block; arguments as in `geocoding.geocode`."""
-    step, _, node_col0 = frame
-    inverse = 1.0 / step
-    ground = np.empty((surface.shape[1], 3))
-    up = np.empty((surface.shape[1], 3))
-    seed = np.empty((surface.shape[1], 1))
-    for r in range(height.shape[0]):
-        node_row(surface, frame, origin[0] + r, ground)
-        node_row(normal, frame, origin[0] + r, up)
-        node_row(seeds, frame, origin[0] + r, seed)
-        j = origin[1] // step - node_col0
-        k = origin[1] - (j + node_col0) * step
-        for c in range(height.shape[1]):
-            if k == step:
-                j, k = j + 1, 0
-            h = height[r, c]
-            w = k * inverse
-            k += 1
-            t = seed[j, 0] + w * (seed[j + 1, 0] - seed[j, 0])
-            if np.isnan(h) or np.isnan(t):
-                for n in range(4):
-                    out[n, r, c] = np.nan
-                continue
-            x = ground[j, 0] + w * (ground[j + 1, 0] - ground[j, 0])
-            y = ground[j, 1] + w * (ground[j + 1, 1] - ground[j, 1])
-            z = ground[j, 2] + w * (ground[j + 1, 2] - ground[j, 2])
-            x += h * (up[j, 0] + w * (up[j + 1, 0] - up[j, 0]))
-            y += h * (up[j, 1] + w * (up[j + 1, 1] - up[j, 1]))
-            z += h * (up[j, 2] + w * (up[j + 1, 2] - up[j, 2]))
-            place = _place(orbit, start_s, grid, conversions, x, y, z, t)
-            for n in range(4):
-                out[n, r, c] = place[n]
+    scratch = np.empty(SLOTS * ROW_PX)
+    coefficients = np.zeros((conversions[2].shape[0], max(TERMS, conversions[2].shape[1])))
+    coefficients[:, : conversions[2].shape[1]] = conversions[2]
+    for first in range(0, height.shape[1], ROW_PX):
+        count = min(ROW_PX, height.shape[1] - first)
+        times, slants, pixels = (
+            scratch[TIME * ROW_PX : TIME * ROW_PX + count],
+            scratch[SLANT * ROW_PX : SLANT * ROW_PX + count],
+            scratch[PIXEL * ROW_PX : PIXEL * ROW_PX + count],
+        )
+        for r in range(height.shape[0]):
+            row, col = origin[0] + r, origin[1] + first
+            weight = enter_row(surface, normal, seeds, frame, row, col, count, r == 0, scratch)
+            row_places(weight, height[r, first : first + count], scratch)
+            row_times(count, orbit, start_s, scratch)
+            if conversions[0].shape[0] > 0:
+                _row_ground(times, slants, pixels, conversions, coefficients, scratch)
+            else:
+                for c in range(count):
+                    pixels[c] = slants[c] - grid[2]
+            _row_out(times, slants, pixels, grid, out[:, r, first : first + count])
+
+
+@numba.njit(nogil=True, cache=True)
+def _row_out(times, slants, pixels, grid, out):  # type: ignore[no-untyped-def]
+    for c in range(times.shape[0]):
+        t = times[c]
+        seen = not np.isnan(t)
+        out[0, c] = (t - grid[0]) * grid[1]
+        out[1, c] = pixels[c] * grid[3] if seen else np.nan
+        out[2, c] = t
+        out[3, c] = slants[c] if seen else np.nan
 
 
 @numba.njit(nogil=True, cache=True)

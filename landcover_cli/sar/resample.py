@@ -110,34 +110,49 @@ def fill_heights(
     step, _, node_col0 = frame
     inverse = 1.0 / step
     line = np.empty((index.shape[1], 2))
+    top, left = float(corner[0]), float(corner[1])
+    bottom, right = top + values.shape[0] - 1.0, left + values.shape[1] - 1.0
     for r in range(out.shape[0]):
         node_row(index, frame, origin[0] + r, line)
         j = origin[1] // step - node_col0
         k = origin[1] - (j + node_col0) * step
+        row, col = line[j, 0], line[j, 1]
+        down, along = line[j + 1, 0] - row, line[j + 1, 1] - col
         for c in range(out.shape[1]):
             if k == step:
                 j, k = j + 1, 0
+                row, col = line[j, 0], line[j, 1]
+                down, along = line[j + 1, 0] - row, line[j + 1, 1] - col
             weight = k * inverse
             k += 1
-            if not np.isnan(out[r, c]):
+            if out[r, c] == out[r, c]:
                 continue
-            row = line[j, 0] + weight * (line[j + 1, 0] - line[j, 0])
-            col = line[j, 1] + weight * (line[j + 1, 1] - line[j, 1])
-            if np.isfinite(col) and np.isfinite(row):
-                out[r, c] = _height_at(values, row, col, corner)
+            y, x = row + weight * down, col + weight * along
+            height = np.nan
+            if top <= y < bottom and left <= x < right:
+                height = _among_four(values, y, x, corner)
+            if np.isnan(height) and np.isfinite(y) and np.isfinite(x):
+                height = _height_near(values, y, x, corner)
+            out[r, c] = height
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _among_four(values, y, x, corner):  # type: ignore[no-untyped-def]
+    """Bilinear height inside the window; NaN if a neighbour is."""
+    fi, fj = math.floor(y), math.floor(x)
+    # Unsigned: the compiler need not think of counting from the end.
+    i, j = np.uint64(fi - corner[0]), np.uint64(fj - corner[1])
+    one = np.uint64(1)
+    u = x - fj
+    above = values[i, j] + u * (values[i, j + one] - values[i, j])
+    below = values[i + one, j] + u * (values[i + one, j + one] - values[i + one, j])
+    return above + (y - fi) * (below - above)
 
 
 @numba.njit(nogil=True, cache=True)
-def _height_at(values: FloatArray, row: float, col: float, corner: tuple[int, int]) -> float:
+def _height_near(values: FloatArray, row: float, col: float, corner: tuple[int, int]) -> float:
+    """Height at a rim, from those of the four neighbours that there are, if the pixel that holds the place is one."""
     ny, nx = values.shape
-    i, j = math.floor(row) - corner[0], math.floor(col) - corner[1]
-    if 0 <= i < ny - 1 and 0 <= j < nx - 1:
-        y, x = row - math.floor(row), col - math.floor(col)
-        top = values[i, j] + x * (values[i, j + 1] - values[i, j])
-        low = values[i + 1, j] + x * (values[i + 1, j + 1] - values[i + 1, j])
-        height = top + y * (low - top)
-        if not np.isnan(height):
-            return height
     near_i = math.floor(row + 0.5) - corner[0]
     near_j = math.floor(col + 0.5) - corner[1]
     if near_i < 0 or near_j < 0 or near_i >= ny or near_j >= nx or np.isnan(values[near_i, near_j]):

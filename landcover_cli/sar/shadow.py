@@ -19,8 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.sar.geocoding import RadarModel, seed_times
-from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, node_row
-from landcover_cli.sar.rangedoppler import orbit_piece
+from landcover_cli.sar.ground import Block, MapLattice, ground_nodes
+from landcover_cli.sar.rowkernels import (
+    ORBIT_STEP_S,
+    ROW_PX,
+    SEED,
+    SLANT,
+    SLOTS,
+    enter_row,
+    look_stretch,
+    piece_stretch,
+    row_places,
+)
 from landcover_cli.sar.terrain import RELIEF_MARGIN_M, RangeDirection, range_direction
 
 FloatArray = NDArray[np.float64]
@@ -199,34 +209,21 @@ def _looks(
     height: FloatArray,
     out: FloatArray,
 ) -> None:
-    """−cos of the angle at the satellite between the Earth's centre and the place: grows with the look angle."""
-    step, _, node_col0 = frame
-    ground, up, seed = np.empty((surface.shape[1], 3)), np.empty((surface.shape[1], 3)), np.empty((surface.shape[1], 1))
-    for r in range(height.shape[0]):
-        node_row(surface, frame, origin[0] + r, ground)
-        node_row(normal, frame, origin[0] + r, up)
-        node_row(seeds, frame, origin[0] + r, seed)
-        j = origin[1] // step - node_col0
-        k = origin[1] - (j + node_col0) * step
-        for c in range(height.shape[1]):
-            if k == step:
-                j, k = j + 1, 0
-            w = k / step
-            k += 1
-            h = height[r, c]
-            t = seed[j, 0] + w * (seed[j + 1, 0] - seed[j, 0])
-            if np.isnan(h) or np.isnan(t):
-                out[r, c] = np.nan
-                continue
-            px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, t)
-            dx = ground[j, 0] + w * (ground[j + 1, 0] - ground[j, 0]) - px
-            dy = ground[j, 1] + w * (ground[j + 1, 1] - ground[j, 1]) - py
-            dz = ground[j, 2] + w * (ground[j + 1, 2] - ground[j, 2]) - pz
-            dx += h * (up[j, 0] + w * (up[j + 1, 0] - up[j, 0]))
-            dy += h * (up[j, 1] + w * (up[j + 1, 1] - up[j, 1]))
-            dz += h * (up[j, 2] + w * (up[j + 1, 2] - up[j, 2]))
-            lengths = math.sqrt((px * px + py * py + pz * pz) * (dx * dx + dy * dy + dz * dz))
-            out[r, c] = (px * dx + py * dy + pz * dz) / lengths
+    """Look angles of a block at the times of its seeds; see `look_stretch`."""
+    scratch = np.empty(SLOTS * ROW_PX)
+    for first in range(0, height.shape[1], ROW_PX):
+        count = min(ROW_PX, height.shape[1] - first)
+        times = scratch[SEED * ROW_PX : SEED * ROW_PX + count]
+        for r in range(height.shape[0]):
+            row, col = origin[0] + r, origin[1] + first
+            weight = enter_row(surface, normal, seeds, frame, row, col, count, r == 0, scratch)
+            row_places(weight, height[r, first : first + count], scratch)
+            begin = 0
+            while begin < count:
+                piece, end = piece_stretch(orbit, start_s, times, begin)
+                look_stretch(orbit[piece], start_s + piece * ORBIT_STEP_S, end - begin, scratch[begin:])
+                begin = end
+            out[r, first : first + count] = scratch[SLANT * ROW_PX : SLANT * ROW_PX + count]
 
 
 @numba.njit(nogil=True, cache=True)

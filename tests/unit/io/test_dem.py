@@ -12,6 +12,7 @@ from affine import Affine
 
 from landcover_cli.core.grid import geobox_from_bounds
 from landcover_cli.errors import InputError
+from landcover_cli.io import demtiles
 from landcover_cli.io import geoid as geoid_module
 from landcover_cli.io.dem import datum_offset, open_dem
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, lattice_of, to_lonlat
@@ -243,6 +244,31 @@ def test_truncated_tile_is_refused(tmp_path: Path, plane: Path) -> None:
         handle.truncate(20_000)
     with pytest.raises(InputError, match=r"cut\.tif"):
         open_dem(cut, "ellipsoidal").heights(GEO, _block(10.1, 45.9, 700, 700))
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path, plane: Path) -> None:
+    """Files stay open between reads, but not beyond their own replacement, and not in a forked process."""
+    block = _block(10.1, 45.9, 20, 20)
+    before = open_dem(plane, "ellipsoidal").heights(GEO, block)
+    _write(tmp_path / "new.tif", _plane(10, 46, 0.01, 100, 100) + 100.0, 10, 46, 0.01).replace(plane)
+    after = open_dem(plane, "ellipsoidal").heights(GEO, block)
+    np.testing.assert_allclose(after, before + 100.0, atol=1e-8)
+    kept = dict(demtiles._open_files.datasets)
+    assert len(kept) <= demtiles.OPEN_FILES
+    demtiles._open_files.process = -1
+    assert np.array_equal(open_dem(plane, "ellipsoidal").heights(GEO, block), after)
+    assert not set(map(id, demtiles._open_files.datasets.values())) & set(map(id, kept.values()))
+
+
+def test_no_more_files_stay_open_than_meant(tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for k in range(demtiles.OPEN_FILES + 3):
+        _write(folder / f"{k}.tif", _plane(10 + k / 10, 46, 0.01, 20, 10), 10 + k / 10, 46, 0.01)
+    block = _block(10.0, 46.0, 20, 600)
+    heights = open_dem(folder, "ellipsoidal").heights(GEO, block)
+    assert np.isfinite(heights).all()
+    assert len(demtiles._open_files.datasets) == demtiles.OPEN_FILES
 
 
 def test_nodes_stay_close_to_the_ground() -> None:
