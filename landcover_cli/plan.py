@@ -121,7 +121,8 @@ def _check_names(config: PipelineConfig) -> None:
     for name, source in config.sources.items():
         if source.type == "static":
             continue
-        if source.type == "sentinel1_grd" or source.type == "sentinel1_rtc":  # noqa: PLR1714  mypy narrows this
+        # One by one, because mypy narrows that.
+        if source.type == "sentinel1_grd" or source.type == "sentinel1_slc" or source.type == "sentinel1_rtc":  # noqa: PLR1714
             registry.require("composite", source.composite)
             _check_speckle(name, source)
             continue

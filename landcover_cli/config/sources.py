@@ -62,10 +62,21 @@ class Sentinel2Source(SourceBase):
         return self
 
 
-class Sentinel1Source(SourceBase):
-    """Sentinel-1 GRD products, brought to terrain-corrected backscatter; consecutive slices of a pass are assembled."""
+PolarimetricLayer = Literal[
+    "c2", "haalpha", "c11", "c22", "c12_real", "c12_imag", "entropy", "anisotropy", "alpha", "dprvi", "dop", "rvi",
+    "dprvic", "theta_c", "entropy_c",
+]  # fmt: skip
+# What two powers give without their phase.
+_OF_POWERS = ("rvi", "dprvic", "theta_c", "entropy_c")
 
-    type: Literal["sentinel1_grd"]
+
+class Sentinel1Source(SourceBase):
+    """Raw Sentinel-1 products, brought to terrain-corrected backscatter.
+
+    Consecutive slices of a GRD pass are assembled; an SLC is debursted, its sub-swaths merged, its looks averaged.
+    """
+
+    type: Literal["sentinel1_grd", "sentinel1_slc"] = Field(description="Which products: one source takes one kind.")
     scenes: tuple[str, ...] = Field(
         min_length=1,
         description="Globs of SAFE folders or zips, relative to the pipeline file; `{name}` takes a region's value.",
@@ -78,6 +89,9 @@ class Sentinel1Source(SourceBase):
         "auto",
         description="What the DEM's heights are counted from: `ellipsoidal`, `egm96` (SRTM), `egm2008` (Copernicus "
         "DEM), the path of a geoid grid, or `auto`: what the file itself says.",
+    )
+    geoid: str | None = Field(
+        None, description="Folder with geoid grids, as `lc fetch geoid` writes it; default: PROJ's own folders."
     )
     orbits: str | None = Field(
         None, description="Folder of POEORB and RESORB files, or one of them; default: the annotation's orbit."
@@ -100,6 +114,19 @@ class Sentinel1Source(SourceBase):
         "auto",
         description="Thermal noise: subtracted unless the processor did so; subtracted in any case; or left in.",
     )
+    polarimetry: tuple[PolarimetricLayer, ...] = Field(
+        (),
+        description="Further bands of the cube, after the polarisations: `rvi`, `dprvic`, `theta_c`, `entropy_c`; of "
+        "an SLC also `c2`, `haalpha`, `dprvi`, `dop`, or single ones. Each date has its own; a composite is one of "
+        "these, so that a mean is the mean of the index, not the index of mean powers.",
+    )
+    looks: tuple[int, int] = Field((1, 4), description="Lines and samples of an SLC to average.")
+    c2_window_px: int = Field(
+        5,
+        ge=1,
+        le=31,
+        description="Odd edge, in pixels, of the window over which the looks of an SLC's C2 are averaged.",
+    )
     layers: tuple[Literal["incidence", "layover_shadow"], ...] = Field(
         (),
         description="Rasters written beside each observation; with `layover_shadow` such pixels are left out of "
@@ -113,6 +140,24 @@ class Sentinel1Source(SourceBase):
         if len(set(value)) < len(value):
             raise ValueError("a polarisation is given twice")
         return value
+
+    @model_validator(mode="after")
+    def _of_the_product(self) -> Sentinel1Source:
+        if self.type == "sentinel1_grd":
+            phase = [name for name in self.polarimetry if name not in _OF_POWERS]
+            if phase:
+                raise ValueError(
+                    f"`polarimetry`: {phase[0]} needs the phase of an SLC (type: sentinel1_slc); a GRD gives "
+                    f"{', '.join(_OF_POWERS)}"
+                )
+            for field in ("looks", "c2_window_px"):
+                if field in self.model_fields_set:
+                    raise ValueError(f"`{field}` is a setting of type: sentinel1_slc")
+        if self.polarimetry and sorted(p[0] == p[1] for p in self.polarisations) != [False, True]:
+            raise ValueError("`polarimetry` needs one co-polar and one cross-polar channel in `polarisations`")
+        if self.c2_window_px % 2 == 0:
+            raise ValueError(f"`c2_window_px` must be odd, is {self.c2_window_px}")
+        return self
 
 
 class Sentinel1RtcSource(SourceBase):

@@ -13,6 +13,7 @@ from landcover_cli.core.types import Period
 from landcover_cli.core.unit import Inputs, RunContext, Unit
 from landcover_cli.errors import ConfigError, InputError
 from landcover_cli.steps.preprocess_rtc import scenes_of as corrected_of
+from landcover_cli.steps.preprocess_s1 import polarimetric_bands
 from landcover_cli.steps.preprocess_s1 import scenes_of as passes_of
 from landcover_cli.steps.preprocess_s2 import absent, area_of, expand, scenes_of, touches, unmatched
 
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
     from landcover_cli.io.static import StaticSettings
 
 CUBE = "cube.zarr"
-_SENSORS = {"sentinel1_grd": "sentinel1", "sentinel1_rtc": "sentinel1", "sentinel2_l2a": "sentinel2"}
+_SENSORS = {
+    "sentinel1_grd": "sentinel1",
+    "sentinel1_slc": "sentinel1",
+    "sentinel1_rtc": "sentinel1",
+    "sentinel2_l2a": "sentinel2",
+}
 """Sources whose scenes become observations first."""
 
 
@@ -74,7 +80,7 @@ def _unit(ctx: PlanContext, region: Region, name: str, tile: Tile, last: str, pa
 def _plan_scenes(
     ctx: PlanContext, region: Region, name: str, source: Sentinel1Source | Sentinel1RtcSource | Sentinel2Source
 ) -> list[Unit]:
-    if source.type == "sentinel1_grd":
+    if source.type == "sentinel1_grd" or source.type == "sentinel1_slc":  # noqa: PLR1714  mypy narrows this
         scenes, own = passes_of(ctx, region, name, source), {"polarisations", "backscatter", "orbit"}
     elif source.type == "sentinel1_rtc":
         scenes, own = corrected_of(ctx, region, name, source), {"polarisations", "orbit"}
@@ -82,6 +88,9 @@ def _plan_scenes(
         scenes, own = scenes_of(ctx, region, name, source), {"bands"}
     # The mask, offset, geometry and resampling act through the observations' keys.
     params = source.model_dump(mode="json", include={"type", "composite", "resolution_m", *own})
+    further = polarimetric_bands(getattr(source, "polarimetry", ()))
+    if further:
+        params["polarimetry"] = further
     units = []
     for tile in region.context_tiles:
         over = [planned for planned in scenes if touches(planned, ctx, tile)]
@@ -231,7 +240,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     scenes = inputs.group("scene")
     if section["type"] in _SENSORS:
         items: Sequence[str] = sorted(scenes)
-        bands = tuple(section["bands" if section["type"] == "sentinel2_l2a" else "polarisations"])
+        bands = _bands(section)
         spec = _spec(unit, name, section, bands, {"method": method, "items": items})
         folders = [scenes[key] for key in items]
         composite_observations(folders, out / CUBE, spec, method, ctx.check, ctx.memory_bytes)
@@ -248,6 +257,13 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     composite_stack(stack, out / CUBE, spec, method, ctx.check)
 
 
+def _bands(section: dict[str, Any]) -> tuple[str, ...]:
+    """Bands of a cube, from the params of its source."""
+    return (
+        tuple(section["bands"]) if "bands" in section else (*section["polarisations"], *section.get("polarimetry", ()))
+    )
+
+
 def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...], attrs: dict[str, Any]) -> CubeSpec:
     from datetime import date
 
@@ -258,7 +274,7 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
     static = section["type"] == "static"
     sensor = None if static else load("sensor", _SENSORS.get(section["type"]) or section["sensor"])
     units = sensor.units if sensor else "native"
-    if section["type"] == "sentinel1_grd":
+    if section["type"] in {"sentinel1_grd", "sentinel1_slc"}:
         from landcover_cli.io.s1_prepare import UNITS
 
         units = UNITS[section["backscatter"]]
@@ -307,8 +323,7 @@ def _check(unit: Unit) -> None:
     ((name, section),) = unit.params["sources"].items()
     if section["type"] == "static":
         return
-    bands = section["polarisations" if section["type"] == "sentinel1_grd" else "bands"]
-    load("composite", section["composite"]).require(band_roles(_spec(unit, name, section, tuple(bands), {})))
+    load("composite", section["composite"]).require(band_roles(_spec(unit, name, section, _bands(section), {})))
 
 
 STEP = Step(name="composite", title="Composites", version=1, plan=plan, run=run, check=_check, publish=_publish)

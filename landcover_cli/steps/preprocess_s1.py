@@ -1,4 +1,4 @@
-"""Step: Sentinel-1 GRD products as observations on the product grid; slices of one pass become one observation."""
+"""Step: raw Sentinel-1 products as observations on the product grid; GRD slices of one pass become one observation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan(ctx: PlanContext) -> list[Unit]:
     units = []
     for region in ctx.regions:
         for name, source in ctx.config.sources.items():
-            if source.type != "sentinel1_grd":
+            if source.type != "sentinel1_grd" and source.type != "sentinel1_slc":  # noqa: PLR1714  mypy narrows this
                 continue
             params = _params(ctx, region, name, source)
             terrain = _terrain(ctx, region, source)
@@ -97,7 +97,9 @@ def _find(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source) 
     if not used:
         absent(region, name, source.optional, f"{len(paths)} products known" if paths else unmatched(source.scenes))
     _check_directions(name, [product for product, _ in used.values()], source)
-    passes = [_planned(region, name, group) for group in _slices(list(used.values()))]
+    # An SLC is an observation of its own; where two of one data take overlap, composites count them once.
+    groups = _slices(list(used.values())) if source.type == "sentinel1_grd" else [[item] for item in used.values()]
+    passes = [_planned(region, name, group) for group in groups]
     return tuple(sorted(passes, key=lambda item: (item.planned.scene.datetime, item.planned.scene.id)))
 
 
@@ -135,8 +137,15 @@ def _scene(product: S1Product) -> Scene:
 
 def _check_polarisations(name: str, product: S1Product, source: Sentinel1Source) -> None:
     missing = [p for p in source.polarisations if p not in product.polarisations]
-    if product.meta.product_type != "GRD" or missing:
-        what = f"has no polarisation {missing[0]}" if missing else f"is {product.meta.product_type}, not GRD"
+    kind = "SLC" if source.type == "sentinel1_slc" else "GRD"
+    if product.meta.product_type != kind:
+        raise InputError(
+            f"source {name!r}: {product.meta.product_id} is of type {product.meta.product_type}; {source.type} takes {kind} "
+            "products",
+            remedy=f"leave it out of sources.{name}.scenes, or make a source of type sentinel1_grd or sentinel1_slc",
+        )
+    if missing:
+        what = f"has no polarisation {missing[0]}"
         raise InputError(
             f"source {name!r}: {product.meta.product_id} {what} (it holds {', '.join(product.polarisations)})",
             remedy=f"leave it out of sources.{name}.scenes, or change sources.{name}.polarisations",
@@ -190,7 +199,10 @@ def _planned(region: Region, name: str, group: list[tuple[S1Product, Any]]) -> P
 
 def _params(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source) -> dict[str, Any]:
     keys = {"type", "backscatter", "speckle", "speckle_options", "polarisations", "denoise", "layers", "resolution_m"}
+    if source.type == "sentinel1_slc":
+        keys |= {"looks", "c2_window_px"}
     section = source.model_dump(mode="json", include=keys)
+    section["polarimetry"] = polarimetric_bands(source.polarimetry)
     # Files enter by their content; what is no file enters by name.
     section["dem"] = source.dem if source.dem.startswith("flat:") else "file"
     section["dem_height"] = source.dem_height if source.dem_height in _KINDS else "file"
@@ -210,19 +222,40 @@ def _terrain(ctx: PlanContext, region: Region, source: Sentinel1Source) -> dict[
     dem_path = source.dem if flat else str(ctx.path(source.dem, region))
     own = source.dem_height not in _KINDS
     height = str(ctx.path(source.dem_height, region)) if own else source.dem_height
-    key = ("dem", dem_path, height)
+    folders = _geoid_folders(ctx, region, source)
+    key = ("dem", dem_path, height, folders)
     if key not in ctx.cache:
-        dem = open_dem(dem_path, height)
+        dem = open_dem(dem_path, height, geoid_dirs=folders)
         files = {} if flat else {"dem": dem_path}
         if own:
             files["geoid"] = height
         elif dem.geoid is not None:
-            files["geoid"] = str(find_geoid(dem.height_kind))
+            files["geoid"] = str(find_geoid(dem.height_kind, folders))
         # A VRT is text that names its tiles: they decide the heights as much.
         parts = sorted({part for sheet in dem.sheets for tile in sheet.tiles for part in _vrt_parts(tile.path)})
         ctx.cache[key] = files | {f"dem/{n}": part for n, part in enumerate(parts)}
     found: dict[str, str] = ctx.cache[key]
     return found
+
+
+def _geoid_folders(ctx: PlanContext, region: Region, source: Sentinel1Source) -> tuple[Path, ...]:
+    if source.geoid is None:
+        return ()
+    folder = ctx.path(source.geoid, region)
+    if not folder.is_dir():
+        raise InputError(
+            f"geoid {folder} is no folder", remedy="give the folder that `lc fetch geoid` wrote to, or leave it out"
+        )
+    return (folder,)
+
+
+def polarimetric_bands(names: Sequence[str]) -> list[str]:
+    """Bands that `polarimetry` adds to a cube: groups replaced by what they hold, each band once."""
+    if not names:
+        return []
+    from landcover_cli.sar.pollayers import expand_groups
+
+    return list(expand_groups(names))
 
 
 def _vrt_parts(path: str) -> list[str]:
@@ -267,6 +300,9 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         polarisations=tuple(section["polarisations"]),
         denoise=section["denoise"],
         layers=tuple(section["layers"]),
+        polarimetry=tuple(section["polarimetry"]),
+        looks=tuple(section.get("looks", (1, 4))),
+        c2_window_px=section.get("c2_window_px", 5),
         crs=grid["crs"],
         gsd_m=section["resolution_m"] or grid["resolution_m"],
         area_m=tuple(unit.params["area_m"]),
