@@ -120,3 +120,105 @@ def align(
 
 def _repeat(x: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(x, size=size, mode="nearest-exact")
+
+
+def ordered(item: Modality, length: int | None = None) -> Modality:
+    """A series' dates by day, padding last, cut to the longest sample of the batch or to `length` dates.
+
+    Padding is what has no day of year (``doy`` 0): it can stand anywhere in a batch and changes nothing. For networks
+    that read dates in order (recurrent, 3-D convolutions, dates as channels).
+
+    Args:
+        item: As `align` returned it, so that invalid values are 0.
+        length: Number of dates that a network with fixed T needs.
+
+    Raises:
+        ValueError: A sample has more dates than `length`.
+    """
+    real = item.doy > 0
+    # On the meta device (sizes alone) nothing can be looked at.
+    longest = real.shape[1] if real.is_meta else max(int(real.sum(1).max()), 1)
+    if length is not None and longest > length:
+        raise ValueError(f"{longest} dates, the network was built for {length}")
+    wanted = length or longest
+    if item.doy.shape[1] < wanted:
+        item = _pad_dates(item, wanted - item.doy.shape[1])
+        real = item.doy > 0
+    order = torch.where(real, item.day, torch.iinfo(item.day.dtype).max).argsort(dim=1, stable=True)[:, :wanted]
+    there = real.gather(1, order)
+
+    def pick(x: Tensor) -> Tensor:
+        index = order.view(*order.shape, *([1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])
+        return x.gather(1, index)
+
+    valid = pick(item.valid) & there[:, :, None, None]
+    data = pick(item.data) * there[:, :, None, None, None]
+    return Modality(data, valid, pick(item.doy), pick(item.day) * there, pick(item.present) & there)
+
+
+def _pad_dates(item: Modality, count: int) -> Modality:
+    return Modality(*(functional.pad(x, [0, 0] * (x.ndim - 2) + [0, count]) for x in item))
+
+
+def dates_as_channels(port: Port) -> int:
+    """Channels of an input whose dates are stacked: bands × dates.
+
+    Raises:
+        ValueError: A series without a fixed number of dates.
+    """
+    if port.kind == "series" and port.length is None:
+        raise ValueError(f"{port.name}: this network needs a fixed number of dates or one image")
+    return len(port.bands) * (port.length or 1)
+
+
+def stack_images(aligned: Mapping[str, Modality], ports: Sequence[Port]) -> Tensor:
+    """All inputs as one image ``[B, sum of bands × dates, H, W]``; what is missing or invalid is 0."""
+    template = next(iter(aligned.values())).data
+    batch, (height, width) = template.shape[0], template.shape[-2:]
+    parts = []
+    for port in ports:
+        item = aligned.get(port.name)
+        if item is None:
+            parts.append(template.new_zeros(batch, dates_as_channels(port), height, width))
+        elif port.kind == "image":
+            parts.append(item.data[:, 0])
+        else:
+            parts.append(ordered(item, port.length).data.flatten(1, 2))
+    return torch.cat(parts, 1)
+
+
+def complete(aligned: Mapping[str, Modality], ports: Sequence[Port]) -> dict[str, Modality]:
+    """The same with one unobserved date for every optional input that is missing, in the ports' order."""
+    one = next(iter(aligned.values()))
+    batch, (height, width) = one.data.shape[0], one.data.shape[-2:]
+    whole = {}
+    for port in ports:
+        if port.name in aligned:
+            whole[port.name] = aligned[port.name]
+            continue
+        whole[port.name] = Modality(
+            one.data.new_zeros(batch, 1, len(port.bands), height, width),
+            one.valid.new_zeros(batch, 1, height, width),
+            one.doy.new_zeros(batch, 1),
+            one.day.new_zeros(batch, 1),
+            one.present.new_zeros(batch, 1),
+        )
+    return whole
+
+
+def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Bilinear to a size, pixel areas aligned; nothing to do where it fits."""
+    if x.shape[-2:] == torch.Size(size):
+        return x
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def one_series(ports: Sequence[Port], network: str) -> Port:
+    """The only port, a series.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    if len(ports) != 1 or ports[0].kind != "series":
+        raise ValueError(f"{network} takes exactly one series; for several inputs use fusion_utae or multibranch")
+    return ports[0]

@@ -39,6 +39,36 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The configuration that a network's published figures are for.
+
+    Attributes:
+        ports: Inputs; `bands` gives anonymous ones.
+        n_classes: Classes.
+        size_px: Edge of the patch in pixels of the finest input.
+        dates: Dates of each series without a fixed length.
+        options: Options of the network that differ from its defaults.
+        parameters: Number of trainable parameters to reproduce; None where no source gives a count.
+        tolerance: Relative tolerance of `parameters`; 0 means exactly.
+        printed: What a paper prints about the size, where it differs or is coarser.
+    """
+
+    ports: tuple[Port, ...]
+    n_classes: int
+    size_px: int
+    dates: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    tolerance: float = 0.0
+    printed: str = ""
+
+
+def bands(count: int, first: str = "b") -> tuple[str, ...]:
+    """Names of anonymous bands: ``b1`` .. ``bN``."""
+    return tuple(f"{first}{index}" for index in range(1, count + 1))
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A network's description; round-trips to JSON.
 

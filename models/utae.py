@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from models.batch import Modality
 from models.layers import align, channels_last_, masked_softmax
-from models.spec import Port
+from models.spec import Port, Reference, bands
 
 _NORM_GROUPS = 4
 
@@ -151,6 +151,9 @@ class Model(nn.Module):
         "d_model": 16,
         "d_k": 4,
     }
+    REFERENCE: ClassVar[Reference] = Reference(
+        (Port("s2", "series", bands(10), 10.0, "reflectance"),), 20, 128, dates=60, parameters=1_087_260
+    )
 
     def __init__(
         self,

@@ -1,0 +1,96 @@
+"""Pre-norm transformer with a key mask, for networks that need more than `nn.TransformerEncoder` promises.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017), eq. 1; normalisation before each part after Xiong et al.,
+"On Layer Normalization in the Transformer Architecture" (2020). Masked keys get no weight at all, so that a padded
+date changes no bit; a query without any key gets zeros.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.layers import masked_softmax
+
+
+class Attention(nn.Module):
+    """Multi-head attention of tokens ``[N, L, D]`` to context ``[N, M, D]`` (default: themselves).
+
+    Args:
+        width: D.
+        heads: Number of heads.
+        head_width: Width per head; default D / heads.
+        bias: Biases of the query, key and value maps.
+        dropout: Dropout after the output map.
+    """
+
+    def __init__(
+        self, width: int, heads: int, head_width: int | None = None, *, bias: bool = True, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if head_width is None and width % heads:
+            raise ValueError(f"heads = {heads} does not divide the width {width}")
+        self.heads, self.head_width = heads, head_width or width // heads
+        inner = heads * self.head_width
+        self.query = nn.Linear(width, inner, bias=bias)
+        self.key_value = nn.Linear(width, 2 * inner, bias=bias)
+        self.out = nn.Linear(inner, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, context: Tensor | None = None, scores: Tensor | None = None
+    ) -> Tensor:
+        """``[N, L, D]``.
+
+        Args:
+            x: ``[N, L, D]`` queries.
+            mask: ``[N, M]`` bool, which keys may be looked at; default all.
+            context: ``[N, M, D]`` keys and values.
+            scores: Added to the scores, broadcast to ``[N, heads, L, M]`` (relative positions).
+        """
+        source = x if context is None else context
+        query = torch.unflatten(self.query(x), -1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L, d]
+        key, value = torch.unflatten(self.key_value(source), -1, (2, self.heads, -1)).unbind(2)
+        key, value = key.transpose(1, 2), value.transpose(1, 2)  # [N, heads, M, d]
+        if mask is None and scores is None:
+            out = functional.scaled_dot_product_attention(query, key, value)
+        else:
+            found = query @ key.transpose(-1, -2) * self.head_width**-0.5
+            found = found if scores is None else found + scores
+            seen = found.new_ones((), dtype=torch.bool) if mask is None else mask[:, None, None]
+            out = masked_softmax(found, seen, dim=-1).to(value.dtype) @ value
+        result: Tensor = self.dropout(self.out(out.transpose(1, 2).flatten(2)))
+        return result
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + MLP(norm x)."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        *,
+        head_width: int | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, head_width, bias=bias, dropout=dropout)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[N, L, D]``, keys ``[N, L]`` → ``[N, L, D]``."""
+        x = x + self.attention(self.norm(x), mask)
+        out: Tensor = x + self.mlp(x)
+        return out
