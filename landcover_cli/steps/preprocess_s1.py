@@ -140,8 +140,8 @@ def _check_polarisations(name: str, product: S1Product, source: Sentinel1Source)
     kind = "SLC" if source.type == "sentinel1_slc" else "GRD"
     if product.meta.product_type != kind:
         raise InputError(
-            f"source {name!r}: {product.meta.product_id} is of type {product.meta.product_type}; {source.type} takes {kind} "
-            "products",
+            f"source {name!r}: {product.meta.product_id} is of type {product.meta.product_type}; {source.type} takes "
+            f"{kind} products",
             remedy=f"leave it out of sources.{name}.scenes, or make a source of type sentinel1_grd or sentinel1_slc",
         )
     if missing:
