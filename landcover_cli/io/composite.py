@@ -32,6 +32,7 @@ from landcover_cli.registry import load
 
 BLOCK_PX = 512
 _LARGEST_PX = 1024
+_MOST_CACHE = 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Job:
         method: Composite plug-in.
         looks: Per period, the looks in the order in which they are fed; those of one group follow each other.
         block_px: Edge of a block, a multiple of `CHUNK_PX`.
+        cache_bytes: For decoded tiles that blocks share.
         coverage: Per period, share of clear pixels of each group over the cube; empty where the method does not ask.
     """
 
@@ -52,6 +54,7 @@ class Job:
     method: str
     looks: tuple[tuple[LookSource, ...], ...]
     block_px: int = BLOCK_PX
+    cache_bytes: int = 128 * 1024**2
     coverage: tuple[tuple[float, ...], ...] = ()
 
     def tasks(self) -> list[tuple[int, int, int]]:
@@ -62,8 +65,7 @@ class Job:
             (t, y0, x0)
             for t, looks in enumerate(self.looks)
             if looks  # chunks that are not there read as invalid
-            for y0 in range(0, height, size)
-            for x0 in range(0, width, size)
+            for y0, x0 in _near_each_other(-(-height // size), -(-width // size), size)
         ]
 
     @property
@@ -74,6 +76,16 @@ class Job:
         return Frame(spec.bands, (0, 0), spec.dtype, spec.scale, spec.offset, band_roles(spec), None, most)
 
 
+def _near_each_other(rows: int, cols: int, size: int) -> list[tuple[int, int]]:
+    """First pixels of blocks in Morton's order: blocks that share tiles of the scenes follow each other closely."""
+
+    def morton(row: int, col: int) -> int:
+        return sum(((row >> bit & 1) << (2 * bit + 1)) | ((col >> bit & 1) << (2 * bit)) for bit in range(20))
+
+    order = sorted((morton(row, col), row, col) for row in range(rows) for col in range(cols))
+    return [(row * size, col * size) for _, row, col in order]
+
+
 class _Opened:
     """What the blocks of one job share within a process."""
 
@@ -82,7 +94,7 @@ class _Opened:
         self.frame = job.frame
         self.reduction: type[Reduction] = load("composite", job.method)
         self.writer = writer
-        self.handles = Handles([source for looks in job.looks for source in looks])
+        self.handles = Handles([source for looks in job.looks for source in looks], job.cache_bytes)
         self._groups: list[list[tuple[str, list[tuple[int, LookSource]]]]] = []
         first = 0
         for looks in job.looks:
@@ -92,7 +104,7 @@ class _Opened:
 
     def groups(self, t: int) -> list[tuple[dt.date, list[int]]]:
         """Looks of a period that count once, by their positions among all looks."""
-        return [(of[0][1].day, [index for index, _ in of]) for _, of in self._groups[t]]
+        return [(of[0][1].when.date(), [index for index, _ in of]) for _, of in self._groups[t]]
 
 
 def band_roles(spec: CubeSpec) -> dict[str, int]:
@@ -110,28 +122,29 @@ def band_roles(spec: CubeSpec) -> dict[str, int]:
     return roles
 
 
-def plan_blocks(
-    reduction: type[Reduction], spec: CubeSpec, looks: int, memory_bytes: int, workers: int
-) -> tuple[int, int]:
-    """Edge of a block and number of workers for a working memory; neither changes a byte.
+def fit_memory(job: Job, memory_bytes: int, workers: int) -> tuple[Job, int]:
+    """Block size, tile cache and number of workers for a working memory; none changes a byte.
 
     Args:
-        reduction: The method.
-        spec: What is written.
-        looks: Most looks of one period.
+        job: What to write.
         memory_bytes: Of all workers together.
         workers: Wanted.
 
     Returns:
-        (block edge in pixels, workers). Where not even the smallest block fits, that block and one worker.
+        The job with its block size and cache, and how many workers fit. Where not even the smallest block fits, that
+        block and one worker.
     """
+    spec, reduction = job.spec, load("composite", job.method)
+    looks = max((len(of) for of in job.looks), default=0)
     per_pixel = reduction.bytes_per_pixel(len(spec.bands), np.dtype(spec.dtype).itemsize, looks)
+    cache = min(memory_bytes // 4, _MOST_CACHE)
+    room = memory_bytes - cache
     while True:
         edge = _LARGEST_PX
-        while edge > CHUNK_PX and workers * per_pixel * edge**2 > memory_bytes:
+        while edge > CHUNK_PX and workers * per_pixel * edge**2 > room:
             edge //= 2
-        if workers == 1 or workers * per_pixel * edge**2 <= memory_bytes:
-            return edge, workers
+        if workers == 1 or workers * per_pixel * edge**2 <= room:
+            return replace(job, block_px=edge, cache_bytes=cache), workers
         workers -= 1
 
 
@@ -294,9 +307,7 @@ def composite_observations(
     """Composite observation folders into a cube, each into the period that its date falls in; one block at a time."""
     job = observation_job(folders, path, spec, method)
     if memory_bytes:
-        looks = max((len(of) for of in job.looks), default=0)
-        edge, _ = plan_blocks(load("composite", method), spec, looks, memory_bytes, 1)
-        job = replace(job, block_px=edge)
+        job, _ = fit_memory(job, memory_bytes, 1)
     write_composite(job, None, check)
 
 
@@ -307,7 +318,7 @@ def observation_job(folders: Sequence[Path], path: Path, spec: CubeSpec, method:
         InputError: A folder is no observation.
     """
     sources = observation_sources(folders)
-    looks = tuple(tuple(s for s in sources if period.contains(s.about.when)) for period in spec.periods)
+    looks = tuple(tuple(s for s in sources if period.contains(s.when)) for period in spec.periods)
     return Job(path, spec, method, looks)
 
 
@@ -344,7 +355,7 @@ __all__ = [
     "composite_observations",
     "composite_stack",
     "composite_static",
+    "fit_memory",
     "observation_job",
-    "plan_blocks",
     "write_composite",
 ]

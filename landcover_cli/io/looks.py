@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from landcover_cli.io.observation import Observation, ObservationReader, open_observation, read_about
 from landcover_cli.io.ongrid import Lattice, intersect
 from landcover_cli.io.stack import StackDate, StackReader
+from landcover_cli.io.tilecache import TileCache
 
 OPEN_FILES = 256
 """Files that one thread keeps open between blocks."""
@@ -40,8 +41,13 @@ class LookSource(Protocol):
         ...
 
     @property
-    def day(self) -> dt.date:
-        """Day of the acquisition, UTC."""
+    def id(self) -> str:
+        """Unique among the looks of a cube."""
+        ...
+
+    @property
+    def when(self) -> dt.datetime:
+        """Instant of the acquisition, UTC."""
         ...
 
     @property
@@ -49,9 +55,12 @@ class LookSource(Protocol):
         """Files that are held open."""
         ...
 
-    def open(self) -> AbstractContextManager[LookReader]:
+    def open(self, tiles: TileCache) -> AbstractContextManager[LookReader]:
         """Open its files."""
         ...
+
+
+Source = TypeVar("Source", bound=LookSource)
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,17 @@ class ObservationSource:
         return self.about.group
 
     @property
-    def day(self) -> dt.date:
-        """Day of the acquisition, UTC."""
-        return self.about.when.date()
+    def id(self) -> str:
+        """Scene id."""
+        return self.about.id
+
+    @property
+    def when(self) -> dt.datetime:
+        """Instant of the acquisition, UTC."""
+        return self.about.when
 
     @contextmanager
-    def open(self) -> Iterator[LookReader]:
+    def open(self, tiles: TileCache) -> Iterator[LookReader]:
         """Open its two rasters."""
         with open_observation(self.folder) as reader:
             yield ObservationLook(reader)
@@ -105,10 +119,10 @@ class StackLook:
         self._reader, self._date = reader, date
         self._last: tuple[Lattice, np.ndarray] | None = None
         # Adjoining slices of one pass have times seconds apart and share no ground: each is a group of its own.
-        self.group = f"{date.when.isoformat()} {date.parts}"
-        self.day = date.when.date()
+        self.id = self.group = f"{date.when.isoformat()} {date.parts}"
+        self.when = date.when
 
-    def open(self) -> AbstractContextManager[LookReader]:
+    def open(self, tiles: TileCache) -> AbstractContextManager[LookReader]:
         """It is open already."""
         return nullcontext(self)
 
@@ -127,20 +141,25 @@ class StackLook:
 
 
 def observation_sources(folders: Sequence[Path]) -> list[ObservationSource]:
-    """Observations in the order in which they are fed: by day; within a day looks of one group follow each other.
+    """Observations in the order in which they are fed.
 
     Raises:
         InputError: A folder is no observation.
     """
-    found = [ObservationSource(folder, read_about(folder)) for folder in folders]
-    return sorted(found, key=lambda s: (s.day, s.group, s.about.when, s.about.id))
+    return feeding_order([ObservationSource(folder, read_about(folder)) for folder in folders])
+
+
+def feeding_order(sources: Sequence[Source]) -> list[Source]:
+    """By day; within a day looks of one group follow each other."""
+    return sorted(sources, key=lambda s: (s.when.date(), s.group, s.when, s.id))
 
 
 class Handles:
     """Opened looks, each thread its own, the least recently used closed first."""
 
-    def __init__(self, sources: Sequence[LookSource]) -> None:
+    def __init__(self, sources: Sequence[LookSource], cache_bytes: int) -> None:
         self._sources = sources
+        self._tiles = TileCache(cache_bytes)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[OrderedDict[int, tuple[ExitStack, LookReader]]] = []
@@ -157,7 +176,7 @@ class Handles:
             while mine and sum(self._sources[i].files for i in mine) > room:
                 mine.popitem(last=False)[1][0].close()
             stack = ExitStack()
-            mine[index] = (stack, stack.enter_context(self._sources[index].open()))
+            mine[index] = (stack, stack.enter_context(self._sources[index].open(self._tiles)))
         mine.move_to_end(index)
         return mine[index][1]
 
@@ -167,3 +186,4 @@ class Handles:
             for stack, _ in opened.values():
                 stack.close()
             opened.clear()
+        self._tiles.clear()
