@@ -77,7 +77,6 @@ def composite(
     from landcover_cli.core.types import split_periods
     from landcover_cli.io.atomic import atomic_folder
     from landcover_cli.io.composite import fit_memory, write_composite
-    from landcover_cli.io.cubecog import export_period
     from landcover_cli.registry import require
 
     if (export_cog is None) != (cog is None):
@@ -101,6 +100,8 @@ def composite(
             with open_executor(kind, fitting, scheduler) as runs:
                 write_composite(job, runs)
         if export_cog and cog:
+            from landcover_cli.io.cubecog import export_period
+
             export_period(scratch, export_cog, cog)
     record = {"cube": str(out), "periods": [p.label for p in periods], "bands": list(job.spec.bands)}
     if cog:

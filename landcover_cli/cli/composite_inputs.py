@@ -107,8 +107,8 @@ def _direction(about: Observation) -> str:
 
 
 def _observed_spec(abouts: list[Observation], periods: tuple[Period, ...], method: str, source: str) -> CubeSpec:
+    from landcover_cli.io.composite import cube_layers
     from landcover_cli.io.cubestore import CubeSpec
-    from landcover_cli.steps.composite import cube_layers
 
     first = abouts[0]
     for other in abouts[1:]:
@@ -173,8 +173,8 @@ def scenes_job(
     Raises:
         InputError: A product is unreadable or lacks a band; none lies within the periods.
     """
+    from landcover_cli.io.composite import cube_layers
     from landcover_cli.io.scenejob import scene_job, scene_spec
-    from landcover_cli.steps.composite import cube_layers
 
     scenes = _scenes(products)
     if not any(period.contains(scene.datetime) for scene in scenes for period in periods):
@@ -206,10 +206,8 @@ def _scenes(products: list[str]) -> list[Scene]:
 
 def _settings(scenes: list[Scene], options: SceneOptions) -> S2Settings:
     from landcover_cli.config.sources import S2_LAND_BANDS
-    from landcover_cli.core.grid import metric_crs
     from landcover_cli.core.lattice import snap_out
     from landcover_cli.io.preprocess_s2 import S2Settings
-    from landcover_cli.io.vector import aoi_on_grid, read_aoi
     from landcover_cli.registry import load
     from landcover_cli.sensors.sentinel2 import SENSOR
 
@@ -229,8 +227,14 @@ def _settings(scenes: list[Scene], options: SceneOptions) -> S2Settings:
     given = _mask_options(options.mask_options, mask.defaults)
     mask.options(given)
     own_crs, whole = _ground(scenes, names)
-    target = metric_crs(options.crs, "--crs") if options.crs else own_crs
+    target = own_crs
+    if options.crs:
+        from landcover_cli.core.grid import metric_crs
+
+        target = metric_crs(options.crs, "--crs")
     if options.aoi is not None:
+        from landcover_cli.io.vector import aoi_on_grid, read_aoi
+
         area = aoi_on_grid(read_aoi(options.aoi), target).bounds
     elif target == own_crs:
         area = whole

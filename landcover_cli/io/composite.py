@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -23,12 +24,14 @@ from landcover_cli.composites import Composite, Frame, Look, Reduction
 from landcover_cli.compute import Executor, SerialExecutor
 from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
 from landcover_cli.io.cubestore import CHUNK_PX, CubeSpec, CubeWriter
-from landcover_cli.io.looks import Handles, LookReader, LookSource, StackLook, observation_sources
+from landcover_cli.io.looks import Handles, LookReader, LookSource, observation_sources
 from landcover_cli.io.ongrid import Lattice
 from landcover_cli.io.raster import gdal_env
-from landcover_cli.io.stack import Stack, StackReader
-from landcover_cli.io.static import StaticSettings, read_static
 from landcover_cli.registry import load
+
+if TYPE_CHECKING:
+    from landcover_cli.io.stack import Stack
+    from landcover_cli.io.static import StaticSettings
 
 BLOCK_PX = 512
 _LARGEST_PX = 1024
@@ -120,6 +123,11 @@ def band_roles(spec: CubeSpec) -> dict[str, int]:
     if "nir" not in roles and "nir08" in roles:
         roles["nir"] = roles["nir08"]
     return roles
+
+
+def cube_layers(method: str) -> tuple[str, ...]:
+    """Further variables that a composite method writes."""
+    return ("doy",) if load("composite", method).CHOOSES else ()
 
 
 def fit_memory(job: Job, memory_bytes: int, workers: int) -> tuple[Job, int]:
@@ -326,6 +334,9 @@ def composite_stack(
     stack: Stack, path: Path, spec: CubeSpec, method: str, check: Callable[[], None] = lambda: None
 ) -> None:
     """Composite a ready-made series into a cube."""
+    from landcover_cli.io.stack import StackReader
+    from landcover_cli.io.stacklook import StackLook
+
     with gdal_env(), StackReader(stack) as reader:
         looks = tuple(
             tuple(StackLook(reader, date) for date in stack.within(period, spec.bounds_m, spec.crs))
@@ -338,6 +349,8 @@ def composite_static(
     files: Sequence[Path], path: Path, spec: CubeSpec, settings: StaticSettings, check: Callable[[], None]
 ) -> None:
     """Write static layers as a cube of one time without a period."""
+    from landcover_cli.io.static import read_static
+
     writer = CubeWriter(path, spec)
     for y0, x0, block in blocks(spec.lattice):
         check()
@@ -355,6 +368,7 @@ __all__ = [
     "composite_observations",
     "composite_stack",
     "composite_static",
+    "cube_layers",
     "fit_memory",
     "observation_job",
     "write_composite",

@@ -6,7 +6,7 @@ import datetime as dt
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,7 +15,6 @@ import numpy as np
 
 from landcover_cli.io.observation import Observation, ObservationReader, open_observation, read_about
 from landcover_cli.io.ongrid import Lattice, intersect
-from landcover_cli.io.stack import StackDate, StackReader
 from landcover_cli.io.tilecache import TileCache
 
 OPEN_FILES = 256
@@ -108,36 +107,6 @@ class ObservationLook:
     def data(self, lattice: Lattice) -> np.ndarray:
         """Stored values (band, y, x)."""
         return self._reader.data(lattice)
-
-
-class StackLook:
-    """A look from a ready-made series, which is open already."""
-
-    files = 0
-
-    def __init__(self, reader: StackReader, date: StackDate) -> None:
-        self._reader, self._date = reader, date
-        self._last: tuple[Lattice, np.ndarray] | None = None
-        # Adjoining slices of one pass have times seconds apart and share no ground: each is a group of its own.
-        self.id = self.group = f"{date.when.isoformat()} {date.parts}"
-        self.when = date.when
-
-    def open(self, tiles: TileCache) -> AbstractContextManager[LookReader]:
-        """It is open already."""
-        return nullcontext(self)
-
-    def mask(self, lattice: Lattice) -> np.ndarray:
-        """Mask codes (y, x)."""
-        # Validity comes from the values, so both are read; `data` follows on the same lattice.
-        values, codes = self._reader.read(self._date, lattice)
-        self._last = (lattice, values)
-        return codes
-
-    def data(self, lattice: Lattice) -> np.ndarray:
-        """Stored values (band, y, x)."""
-        if self._last is None or self._last[0] != lattice:
-            return self._reader.read(self._date, lattice)[0]
-        return self._last[1]
 
 
 def observation_sources(folders: Sequence[Path]) -> list[ObservationSource]:

@@ -267,6 +267,7 @@ def _bands(section: dict[str, Any]) -> tuple[str, ...]:
 def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...], attrs: dict[str, Any]) -> CubeSpec:
     from datetime import date
 
+    from landcover_cli.io.composite import cube_layers
     from landcover_cli.io.cubestore import CubeSpec
     from landcover_cli.registry import load
 
@@ -298,13 +299,6 @@ def _spec(unit: Unit, name: str, section: dict[str, Any], bands: tuple[str, ...]
         attrs=attrs,
         layers=() if static else cube_layers(section["composite"]),
     )
-
-
-def cube_layers(method: str) -> tuple[str, ...]:
-    """Further variables that a composite method writes."""
-    from landcover_cli.registry import load
-
-    return ("doy",) if load("composite", method).CHOOSES else ()
 
 
 def _publish(unit: Unit) -> str:
