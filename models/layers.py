@@ -122,7 +122,7 @@ def _repeat(x: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(x, size=size, mode="nearest-exact")
 
 
-def ordered(item: Modality, length: int | None = None) -> Modality:
+def ordered(item: Modality, length: int | None = None, *, observed: bool = False) -> Modality:
     """A series' dates by day, padding last, cut to the longest sample of the batch or to `length` dates.
 
     Padding is what has no day of year (``doy`` 0): it can stand anywhere in a batch and changes nothing. For networks
@@ -131,11 +131,16 @@ def ordered(item: Modality, length: int | None = None) -> Modality:
     Args:
         item: As `align` returned it, so that invalid values are 0.
         length: Number of dates that a network with fixed T needs.
+        observed: Leave out dates without any valid pixel, too; then ``present`` says what is left.
 
     Raises:
         ValueError: A sample has more dates than `length`.
     """
-    real = item.doy > 0
+
+    def is_real(series: Modality) -> Tensor:
+        return series.valid.flatten(2).any(-1) if observed else series.doy > 0
+
+    real = is_real(item)
     # On the meta device (sizes alone) nothing can be looked at.
     longest = real.shape[1] if real.is_meta else max(int(real.sum(1).max()), 1)
     if length is not None and longest > length:
@@ -143,7 +148,7 @@ def ordered(item: Modality, length: int | None = None) -> Modality:
     wanted = length or longest
     if item.doy.shape[1] < wanted:
         item = _pad_dates(item, wanted - item.doy.shape[1])
-        real = item.doy > 0
+        real = is_real(item)
     order = torch.where(real, item.day, torch.iinfo(item.day.dtype).max).argsort(dim=1, stable=True)[:, :wanted]
     there = real.gather(1, order)
 
@@ -153,7 +158,8 @@ def ordered(item: Modality, length: int | None = None) -> Modality:
 
     valid = pick(item.valid) & there[:, :, None, None]
     data = pick(item.data) * there[:, :, None, None, None]
-    return Modality(data, valid, pick(item.doy), pick(item.day) * there, pick(item.present) & there)
+    present = there if observed else pick(item.present) & there
+    return Modality(data, valid, pick(item.doy) * there, pick(item.day) * there, present)
 
 
 def _pad_dates(item: Modality, count: int) -> Modality:
