@@ -7,6 +7,10 @@ sarsen lives in an environment of its own; this script installs nothing:
 
 Both read the same product (real annotation of Rome, simulated speckle as pixels) and the same seeded terrain, given as
 heights above the ellipsoid on the output grid, and write a GeoTIFF.
+
+The two flattened maps differ in their mean. `flattening_peer_rules_mean_db` is what is left of the difference once our
+map without flattening is divided by areas made by sarsen's rules (tests/flattening_rules.py); the lines after it
+say how much each rule moves the mean of our map.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +39,7 @@ from landcover_cli.io.s1_scene import geocode_scene
 from landcover_cli.io.s1_source import grd_sources
 from landcover_cli.io.safe_s1 import open_s1_product
 from landcover_cli.sar.geocoding import RadarModel, geocode, radar_model, seed_times
-from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, lattice_of
+from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, ground_positions, lattice_of
 from landcover_cli.sar.orbit import interpolate_orbit
 
 ROME = "s1/sarsen_rome/S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371.SAFE"
@@ -104,6 +109,7 @@ def compare(peer_python: Path, safe: Path, size: int, folder: Path) -> dict[str,
         report[f"{name}_ours_cpu_s"] = ours
         report[f"{name}_ratio"] = peer["cpu_s"] / ours
         report |= {f"{name}_{k}": v for k, v in agreement(folder, flatten).items()}
+    report |= rules(model, open_dem(terrain, "ellipsoidal"), lattice, block, folder)
     return report | coordinates(model, open_dem(terrain, "ellipsoidal"), lattice, block, folder)
 
 
@@ -191,13 +197,8 @@ class _Unchecked(Dem):
 
 def agreement(folder: Path, flatten: str) -> dict[str, float]:
     """How far the two maps are apart, away from the rim."""
-    maps = []
-    for who in ("peer", "ours"):
-        with rasterio.open(folder / f"{who}_{flatten}.tif") as source:
-            data = source.read(1).astype(np.float64)
-            maps.append(data[::-1] if source.transform.e > 0 and who == "peer" else data)
     inner = (slice(150, -150), slice(150, -150))
-    peer, ours = maps[0][inner], maps[1][inner]
+    peer, ours = (read_map(folder, who, flatten)[inner] for who in ("peer", "ours"))
     both = np.isfinite(peer) & np.isfinite(ours) & (peer > 0) & (ours > 0)
     difference = 10 * np.log10(ours[both] / peer[both])
     mean = 10 * np.log10(ours[both].mean() / peer[both].mean())
@@ -205,6 +206,50 @@ def agreement(folder: Path, flatten: str) -> dict[str, float]:
         "mean_db": float(mean),
         "median_abs_db": float(np.median(np.abs(difference))),
         "compared_share": float(both.mean()),
+    }
+
+
+def read_map(folder: Path, who: str, flatten: str) -> np.ndarray:
+    """A map, north up."""
+    with rasterio.open(folder / f"{who}_{flatten}.tif") as source:
+        data = source.read(1).astype(np.float64)
+        return data[::-1] if source.transform.e > 0 and who == "peer" else data
+
+
+def rules(model: RadarModel, dem: Dem, lattice: MapLattice, block: Block, folder: Path) -> dict[str, float]:
+    """Where the mean of the peer's flattened map comes from, on the middle of the map."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from flattening_rules import PEER, Rules, ratio_by
+
+    edge = min(block.height, 1600)
+    row, col = (block.height - edge) // 2, (block.width - edge) // 2
+    part = Block(block.row0 + row, block.col0 + col, edge, edge)
+    nodes = ground_nodes(lattice, part)
+    height = dem.heights(lattice, part)
+    place = geocode(model, nodes, seed_times(model, nodes), part, height)
+    position = ground_positions(nodes, part, height)
+    # The relief of some hundred metres moves facets by 1.5 km at most.
+    inner = slice(row + 150, row + edge - 150), slice(col + 150, col + edge - 150)
+    raw = read_map(folder, "ours", "no")[inner]
+
+    def mean_db(power: np.ndarray) -> float:
+        return float(10 * np.log10(np.nanmean(power)))
+
+    def by(which: Rules) -> float:
+        return mean_db(raw * ratio_by(which, model, position, place)[150:-150, 150:-150])
+
+    plain, grid, cells, peer = (
+        by(Rules()),
+        by(Rules(slant_grid=True)),
+        by(replace(PEER, nominal_spacing=False)),
+        by(PEER),
+    )
+    return {
+        "flattening_peer_rules_mean_db": peer - mean_db(read_map(folder, "peer", "yes")[inner]),
+        "flattening_our_rules_mean_db": plain - mean_db(read_map(folder, "ours", "yes")[inner]),
+        "flattening_slant_grid_db": plain - grid,
+        "flattening_whole_cells_db": grid - cells,
+        "flattening_nominal_spacing_db": cells - peer,
     }
 
 

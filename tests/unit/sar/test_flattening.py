@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flattening_rules import PEER, Rules, ratio_by
 from radar_scene import Scene
 
 from landcover_cli.sar.flattening import area_ratio, flatten, gamma_area, reference_areas
 from landcover_cli.sar.geocoding import ground_position, locate, satellite_position
 from landcover_cli.sar.ground import ellipsoid_surface
+from landcover_cli.sar.resample import bilinear_yx
 from landcover_cli.sar.terrain import local_incidence_deg, terrain_normals
 
 
@@ -115,6 +117,51 @@ def test_hills_become_flat(make_scene, rome_model) -> None:
     after = 10 * np.log10(value[fore].mean() / value[back].mean())
     assert before > 4 and abs(after) <= 0.2
     assert 10 * np.log10(value.mean() / 0.2) == pytest.approx(0, abs=0.05)
+
+
+def test_what_sets_sarsen_apart(make_scene, rome_model) -> None:
+    """With sarsen's rules switched on one by one, its mean comes out; without them, ours does.
+
+    Side by side with sarsen itself: tests/benchmarks/s1_vs_sarsen.py.
+    """
+    rng = np.random.default_rng(11)
+    waves = [(rng.uniform(60, 600), *rng.uniform(0, 2 * np.pi, 2)) for _ in range(40)]
+
+    def rough(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        parts = (s / 90 * np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / s + b) for s, a, b in waves)
+        return np.asarray(400 + sum(parts))
+
+    scene = make_scene(rough, size_m=6000)
+    place = scene.coordinates
+    patch = gamma_area(rome_model, scene.position, place)
+    ratio = area_ratio(rome_model, patch.area_m2, patch.line0, patch.pixel0)
+    flattened = bilinear_yx(ratio, (patch.line0, patch.pixel0), place.line, place.pixel).astype(np.float64)
+    # Away from the rim, and from the few places that face away too far.
+    kept = np.zeros(flattened.shape, dtype=bool)
+    kept[80:-80, 80:-80] = np.isfinite(flattened[80:-80, 80:-80])
+    assert kept[80:-80, 80:-80].mean() > 0.995
+
+    def mean_db(values: np.ndarray) -> float:
+        return float(10 * np.log10(values[kept].mean()))
+
+    assert mean_db(flattened) == pytest.approx(mean_db(ratio_by(Rules(), rome_model, scene.position, place)), abs=0.01)
+    steps = (Rules(), Rules(slant_grid=True), Rules(slant_grid=True, whole_cells=True), PEER)
+    means = [mean_db(ratio_by(rules, rome_model, scene.position, place)) for rules in steps]
+    grid, cells, nominal = -np.diff(means)
+    # Which cells areas are counted in matters little, as long as all of a facet's bilinear shares are found again.
+    assert abs(grid) < 0.01
+    # Cells that hold no facet are missed.
+    inside = place.line[kept].astype(int), ((place.slant_m - rome_model.near_range_m)[kept] / 10).astype(int)
+    middle = tuple(slice(int(np.quantile(k, 0.3)), int(np.quantile(k, 0.7))) for k in inside)
+    held = np.zeros([k.max() + 1 for k in inside], dtype=bool)
+    held[inside] = True
+    missed = -10 * np.log10(held[middle].mean())
+    assert 0.02 < missed < 0.05 and cells == pytest.approx(missed, rel=0.25)
+    # Lines lie 10.12 m apart where the annotation says 10.0 m.
+    here = np.median(place.line) + np.array([-0.5, 0.5]), np.median(place.pixel)
+    apart_m = np.linalg.norm(np.diff(ground_position(rome_model, *here, 400.0), axis=0))
+    assert rome_model.azimuth_spacing_m == 10.0 and 10.1 < apart_m < 10.2
+    assert nominal == pytest.approx(10 * np.log10(apart_m / 10.0), abs=0.001)
 
 
 def test_patches_of_pieces_add_up_without_a_seam(make_scene) -> None:
