@@ -21,6 +21,7 @@ GROUPS = (
     "labels",
     "tile",
     "train",
+    "models",
     "predict",
     "assess",
     "report",

@@ -15,32 +15,50 @@ class TrainConfig(Section):
     model: str = Field("fusion_utae", description="Model plug-in (see `lc plugins`).")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the network.")
     inputs: tuple[str, ...] = Field((), description="Sources to learn from; default: all.")
-    objective: str = Field("cross_entropy", description="Objective plug-in.")
+    objective: str = Field("cross_entropy", description="Objective plug-in (see `lc plugins`).")
+    objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training patches.")
     batch: int = Field(8, ge=1, le=4096, description="Patches per step.")
-    learning_rate: float = Field(4e-3, gt=0, le=10, description="Peak learning rate.")
-    schedule: Literal["one_cycle", "constant"] = Field(
-        "one_cycle", description="`one_cycle`: up over `warmup` of the steps, then down along a cosine; or constant."
+    accumulate: int = Field(
+        1, ge=1, le=4096, description="Steps whose gradients make one update together: larger batches than fit."
     )
-    warmup: float = Field(0.15, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
-    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW (convolution and linear weights).")
-    clip: float = Field(1.0, gt=0, description="Greatest norm of a step's gradient.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.")
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Optimiser.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
+    learning_rate: float = Field(4e-3, gt=0, le=10, description="Peak learning rate.")
+    schedule: Literal["one_cycle", "cosine", "poly", "constant"] = Field(
+        "one_cycle",
+        description="Up over `warmup` of the updates, then down: `one_cycle` and `cosine` along a cosine, `poly` as "
+        "(1 - share)^`poly_power`; or constant from the first update on.",
+    )
+    poly_power: float = Field(0.9, gt=0, description="Power of the schedule `poly`.")
+    warmup: float = Field(0.15, ge=0, lt=1, description="Share of the updates in which the learning rate rises.")
+    weight_decay: float = Field(1e-2, ge=0, description="Weight decay (convolution and linear weights).")
+    clip: float | None = Field(1.0, gt=0, description="Greatest norm of an update's gradient; null: not limited.")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a running average of the weights, which is validated and kept in their place; 0: none.",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Epochs without a better `select` after which training ends; null: all `epochs`."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing of cross-entropy and focal loss.")
     class_weights: Literal["none", "sqrt", "inverse"] = Field(
         "none", description="Weight of a class in the loss: none, 1 / sqrt(pixels), 1 / pixels."
     )
     augment: bool = Field(True, description="Flips, quarter turns, dropped dates and dropped optional inputs.")
     drop_dates: float = Field(0.3, ge=0, lt=1, description="Most of a series' dates that a variant of a patch lacks.")
     drop_inputs: float = Field(0.2, ge=0, le=1, description="How often a variant of a patch lacks an optional input.")
-    select: Literal["overall_accuracy", "macro_f1", "mean_iou", "loss"] = Field(
+    select: Literal["overall_accuracy", "macro_f1", "mean_iou", "average_accuracy", "loss"] = Field(
         "overall_accuracy", description="Validation figure that decides which epoch's weights are kept."
     )
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(
         2, ge=1, le=1024, description="Compute threads; a parameter, because it decides the last bits of the weights."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Arithmetic of forward and backward passes."
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Arithmetic of forward and backward passes; float16 with a scaled loss, for GPUs."
     )
 
 

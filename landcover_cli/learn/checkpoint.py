@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: weights, optimiser state and history after the last whole epoch."""
+"""Where an interrupted training goes on: weights, optimiser, random numbers and history, after any update."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,34 @@ class Progress:
 
     Attributes:
         rows: One per finished epoch.
-        weights: The network's state after the last finished epoch.
-        best: Its state after the best epoch.
+        weights: The network's state now.
+        best: Its state (averaged, where ``train.ema`` is set) after the best epoch.
         best_epoch: Counted from 1; 0 before the first.
         best_score: What the best epoch was chosen by; greater is better.
-        optimiser: State of AdamW by parameter position and name.
+        facts: JSON-able state of optimiser and scaler.
+        tensors: Tensors of optimiser and average.
         objective: State of the objective.
+        step: Batches of the epoch at hand that are done; 0 between epochs.
+        total: Sum of the losses of these, weighted by patches.
+        random: States of the random number generators by device, where `step` is not 0.
     """
 
-    rows: list[EpochRow]
-    weights: dict[str, Tensor]
-    best: dict[str, Tensor]
-    best_epoch: int
-    best_score: tuple[float, float]
-    optimiser: dict[int, dict[str, Tensor]]
-    objective: dict[str, Any]
+    rows: list[EpochRow] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_score: tuple[float, float] = (float("-inf"), float("-inf"))
+    facts: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    total: float = 0.0
+    random: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is anything to go on from."""
+        return bool(self.rows) or self.step > 0
 
 
 def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
@@ -51,19 +64,26 @@ def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
     Raises:
         StorageError: The folder cannot be written, or the disk is full.
     """
-    tensors = {f"weights/{name}": tensor for name, tensor in progress.weights.items()}
-    tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
-    for position, state in progress.optimiser.items():
-        tensors |= {f"optimiser/{position}/{name}": tensor for name, tensor in state.items()}
+    groups = {
+        "weights": progress.weights,
+        "best": progress.best,
+        "state": progress.tensors,
+        "random": progress.random,
+    }
+    tensors = {f"{group}/{name}": tensor for group, found in groups.items() for name, tensor in found.items()}
     facts = {
         "key": key,
         "rows": [dataclasses.asdict(row) for row in progress.rows],
         "best_epoch": progress.best_epoch,
-        "best_score": list(progress.best_score),
+        # An infinity is no JSON; before the first epoch there is no score.
+        "best_score": list(progress.best_score) if progress.best_epoch else None,
+        "facts": progress.facts,
         "objective": progress.objective,
+        "step": progress.step,
+        "total": progress.total,
     }
-    # A folder of its own per epoch, the one before removed after: a kill at any moment leaves a whole one.
-    target = folder / f"epoch-{len(progress.rows):05}"
+    # A folder of its own each time, the one before removed after: a kill at any moment leaves a whole one.
+    target = folder / f"epoch-{len(progress.rows):05}-{progress.step:07}"
     with atomic_folder(target, replace=True) as scratch:
         # Right after the best epoch both sets are the same tensors; the format wants memory of its own for each.
         blob = save(
@@ -91,23 +111,24 @@ def _read(folder: Path, key: str) -> Progress | None:
         if facts["key"] != key:
             return None
         tensors = load((folder / "state.safetensors").read_bytes())
-        optimiser: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimiser/"):
-                _, position, leaf = name.split("/", 2)
-                optimiser.setdefault(int(position), {})[leaf] = tensor
-        score = facts["best_score"]
-        return Progress(
+        progress = Progress(
             rows=[EpochRow(**row) for row in facts["rows"]],
             weights=_below("weights/", tensors),
             best=_below("best/", tensors),
             best_epoch=facts["best_epoch"],
-            best_score=(float(score[0]), float(score[1])),
-            optimiser=optimiser,
+            facts=facts["facts"],
+            tensors=_below("state/", tensors),
             objective=facts["objective"],
+            step=int(facts["step"]),
+            total=float(facts["total"]),
+            random=_below("random/", tensors),
         )
+        if facts["best_score"] is not None:
+            first, second = facts["best_score"]
+            progress.best_score = (float(first), float(second))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
+    return progress
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -117,16 +138,3 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def remove_checkpoint(folder: Path) -> None:
     """Forget a checkpoint."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
-    """State tensors by parameter position."""
-    state = optimiser.state_dict()["state"]
-    return {int(key): {name: torch.as_tensor(value) for name, value in item.items()} for key, item in state.items()}
-
-
-def load_optimiser_state(optimiser: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Tensor]]) -> None:
-    """Take up what `optimiser_state` gave."""
-    full = optimiser.state_dict()
-    full["state"] = {key: dict(item) for key, item in state.items()}
-    optimiser.load_state_dict(full)

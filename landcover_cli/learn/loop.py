@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landcover_cli.config.learning import TrainConfig
 from landcover_cli.core.digest import pretty_json, sha256_json
 from landcover_cli.core.unit import RunContext
 from landcover_cli.errors import InputError
 from landcover_cli.learn.augment import Augmentation
-from landcover_cli.learn.checkpoint import (
-    Progress,
-    load_optimiser_state,
-    optimiser_state,
-    read_checkpoint,
-    write_checkpoint,
-)
+from landcover_cli.learn.checkpoint import Progress, read_checkpoint, write_checkpoint
 from landcover_cli.learn.curves import EpochRow, write_curves
 from landcover_cli.learn.metrics import (
     Agreement,
@@ -33,22 +28,24 @@ from landcover_cli.learn.metrics import (
     fit_temperature,
     negative_log_likelihood,
 )
+from landcover_cli.learn.modelcard import CARD, model_card
 from landcover_cli.learn.modelfolder import build_model, save_model
-from landcover_cli.learn.objective import IGNORE, ObjectiveBase, Task, logits_on_grid
+from landcover_cli.learn.objective import IGNORE, logits_on_grid, make_objective
 from landcover_cli.learn.predict_network import pick_device
 from landcover_cli.learn.samples import PatchSamples
-from landcover_cli.learn.setup import describe_model, patches_digest
-from landcover_cli.registry import load
+from landcover_cli.learn.schedule import learning_rate_at
+from landcover_cli.learn.setup import describe_model, patches_digest, split_facts
+from landcover_cli.learn.update import Updater, snapshot
 from models.spec import ModelSpec
 
-__all__ = ["learning_rate_at", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger("lc")
 
 LAST = "last.safetensors"
 _CALIBRATION_PX = 100_000
-_DIVISORS = (0.04, 0.001)
-"""A one-cycle schedule starts at the first and ends at the second of these shares of the peak."""
+KEEP_EVERY_S = 600.0
+"""Seconds between checkpoints within an epoch; decides no byte of the result."""
 
 
 def train(
@@ -65,18 +62,18 @@ def train(
     Args:
         patches: Folder of `lc tile`.
         out: Folder that gets ``weights.safetensors`` (best epoch), ``model.json``, ``metrics.json``, ``curves.csv``,
-            ``curves.png`` and ``last.safetensors`` (weights after the last epoch).
+            ``curves.png``, ``last.safetensors`` (weights after the last epoch) and ``MODEL_CARD.md``.
         config: Network, objective, schedule, seed, threads.
         ctx: Device, memory, progress, cancellation; decides no byte on a CPU.
-        checkpoint: Folder that is kept up to date after each epoch. It is the caller's to remove it once `out` has its
-            name: until then it is all there is.
+        checkpoint: Folder that is kept up to date after each epoch, and every ten minutes within one. It is the
+            caller's to remove it once `out` has its name: until then it is all there is.
         resume: Go on from the checkpoint, if it is of this very training; the result is that of an undisturbed run.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
-        InputError: No patches to train on; a loss that is no number (names epoch, step and patches).
+        InputError: No patches to train on; a loss that is no number (names epoch, step and patches); out of memory.
         ConfigError: Unknown network, objective, option, input or device.
     """
     spec = describe_model(patches, config)
@@ -89,15 +86,18 @@ def train(
         run = _Run(spec, config, samples, device, ctx)
         progress = read_checkpoint(checkpoint, key) if checkpoint and resume else None
         if progress is not None:
-            log.info("training goes on after epoch %d of %d", len(progress.rows), config.epochs)
-        progress = run.fit(progress, checkpoint, key)
-        metrics, temperature = run.assess(progress)
+            where = f", step {progress.step} of the next" if progress.step else ""
+            log.info("training goes on after epoch %d of %d%s", len(progress.rows), config.epochs, where)
+        with _enough_memory(config):
+            progress = run.fit(progress, checkpoint, key)
+            metrics, temperature = run.assess(progress)
     spec = replace(spec, temperature=temperature)
     provenance = {"train": config.model_dump(mode="json"), "patches": digest, "best_epoch": progress.best_epoch}
     save_model(out, spec, progress.best, provenance=provenance)
     _save_last(out / LAST, progress.weights)
     write_curves(out, progress.rows, progress.best_epoch)
     (out / "metrics.json").write_text(pretty_json(metrics), encoding="utf-8")
+    (out / CARD).write_text(model_card(spec, metrics, config, split_facts(patches)), encoding="utf-8")
     return metrics
 
 
@@ -123,21 +123,6 @@ def _deterministic(threads: int, device: str) -> Iterator[str]:
             torch.set_num_threads(before)
 
 
-def learning_rate_at(step: int, steps: int, config: TrainConfig) -> float:
-    """Learning rate of one step of a training, counted from 0.
-
-    Source of the one-cycle form: Smith & Topin, "Super-Convergence" (2018); a cosine in place of the second line.
-    """
-    if config.schedule == "constant":
-        return config.learning_rate
-    start, end = _DIVISORS
-    rise = max(1, round(config.warmup * steps)) if config.warmup > 0 else 0
-    if step < rise:
-        return config.learning_rate * (start + (1 - start) * (step + 1) / rise)
-    share = (step - rise) / max(1, steps - 1 - rise)
-    return config.learning_rate * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
-
-
 class _Run:
     """One training: network, optimiser, objective and samples."""
 
@@ -147,79 +132,109 @@ class _Run:
         torch.manual_seed(config.seed)
         self.spec, self.config, self.samples, self.device, self.ctx = spec, config, samples, device, ctx
         self.network = build_model(spec).to(device)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=config.learning_rate,
-        )
+        self.updater = Updater(self.network, config, device)
         self.training, self.validation = samples.split("train"), samples.split("validation")
         class_px = np.sum([samples.records[index].class_px for index in self.training], axis=0)
-        self.objective: ObjectiveBase = load("objective", config.objective)()
-        self.objective.setup(Task(config, tuple(int(px) for px in class_px), device))
+        self.objective = make_objective(config, class_px.tolist(), device)
         optional = tuple(port.name for port in spec.ports if port.optional)
         self.augmentation = (
             Augmentation(True, config.drop_dates, config.drop_inputs, optional) if config.augment else None
         )
+        self._keep: Callable[[Progress], None] = lambda progress: None
 
     def fit(self, progress: Progress | None, checkpoint: Path | None, key: str) -> Progress:
-        """Train from the beginning or from a checkpoint to the last epoch."""
+        """Train from the beginning or from a checkpoint to the last epoch, or until nothing gets better."""
+        if checkpoint is not None:
+            self._keep = lambda progress: write_checkpoint(checkpoint, self._gather(progress), key)
         if progress is None:
-            progress = Progress([], {}, {}, 0, (-math.inf, -math.inf), {}, {})
+            progress = Progress()
         else:
             self.network.load_state_dict(progress.weights)
-            load_optimiser_state(self.optimiser, progress.optimiser)
+            self.updater.load_state(progress.facts, progress.tensors)
             self.objective.load_state(progress.objective)
-        for epoch in range(len(progress.rows) + 1, self.config.epochs + 1):
-            row = self._epoch(epoch)
+        while len(progress.rows) < self.config.epochs and not self._stalled(progress):
+            epoch = len(progress.rows) + 1
+            row = self._epoch(epoch, progress)
             self.objective.on_epoch_end(epoch, self.network)
-            row, score = self._validate(row)
+            with self.updater.averaged():
+                row, score = self._validate(row)
+                if score > progress.best_score:
+                    progress.best, progress.best_epoch, progress.best_score = snapshot(self.network), epoch, score
             progress.rows.append(row)
-            progress.weights = self._copy()
-            if score > progress.best_score:
-                progress.best, progress.best_epoch, progress.best_score = progress.weights, epoch, score
-            progress.optimiser = optimiser_state(self.optimiser)
-            progress.objective = self.objective.state()
-            if checkpoint is not None:
-                write_checkpoint(checkpoint, progress, key)
+            progress.step, progress.total = 0, 0.0
+            self._keep(progress)
+        with self.updater.averaged():
+            progress.weights = snapshot(self.network)
         return progress
 
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone().cpu() for name, tensor in self.network.state_dict().items()}
+    def _gather(self, progress: Progress) -> Progress:
+        """The state at this moment, with what is needed to go on within an epoch."""
+        progress.weights = snapshot(self.network)
+        progress.facts, progress.tensors = self.updater.state()
+        progress.objective = self.objective.state()
+        progress.random = {}
+        if progress.step:
+            progress.random["cpu"] = torch.get_rng_state()
+            if self.device.startswith("cuda"):
+                progress.random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return progress
+
+    def _stalled(self, progress: Progress) -> bool:
+        patience = self.config.patience
+        if patience is None or len(progress.rows) - progress.best_epoch < patience:
+            return False
+        log.info("no better epoch since epoch %d: training ends", progress.best_epoch)
+        return True
 
     def _autocast(self) -> torch.autocast:
-        on = self.config.precision == "bfloat16"
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=on)
+        kind = torch.float16 if self.config.precision == "float16" else torch.bfloat16
+        return torch.autocast(self.device.split(":")[0], kind, enabled=self.config.precision != "float32")
 
-    def _epoch(self, epoch: int) -> EpochRow:
+    def _begin(self, epoch: int, progress: Progress) -> list[int]:
+        """Set every source of chance for an epoch, or for the rest of one; returns the order of its patches."""
         config = self.config
         # Everything random in an epoch hangs on the seed and its number, so that a resumed run sees the same.
         torch.manual_seed(config.seed * 1_000_003 + epoch)
-        order = np.random.default_rng([config.seed, epoch]).permutation(self.training).tolist()
-        steps = math.ceil(len(order) / config.batch)
+        order: list[int] = np.random.default_rng([config.seed, epoch]).permutation(self.training).tolist()
+        if progress.step:
+            torch.set_rng_state(progress.random["cpu"])
+            if "cuda" in progress.random:
+                torch.cuda.set_rng_state(progress.random["cuda"], self.device)
         self.network.train()
-        total, rate = 0.0, 0.0
-        batches = self.samples.batches(order, config.batch, self.augmentation, (config.seed, epoch))
-        for number, batch in enumerate(batches):
+        return order
+
+    def _epoch(self, epoch: int, progress: Progress) -> EpochRow:
+        config, together = self.config, self.config.accumulate
+        order = self._begin(epoch, progress)
+        steps = math.ceil(len(order) / config.batch)
+        updates = math.ceil(steps / together)
+        kept, rate = time.monotonic(), 0.0
+        batches = self.samples.batches(
+            order[progress.step * config.batch :], config.batch, self.augmentation, (config.seed, epoch)
+        )
+        for number, batch in enumerate(batches, progress.step):
             self.ctx.check()
-            rate = learning_rate_at((epoch - 1) * steps + number, steps * config.epochs, config)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.zero_grad(set_to_none=True)
+            if number % together == 0:
+                self.updater.begin(min(together, steps - number))
             with self._autocast():
                 loss = self.objective.step(self.network, batch.to(self.device))
             value = loss.item()
             if not math.isfinite(value):
                 raise _not_a_number(value, epoch, number + 1, batch.patches)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), config.clip))
-            if not math.isfinite(norm):
-                raise _not_a_number(norm, epoch, number + 1, batch.patches)
-            self.optimiser.step()
-            total += value * len(batch.patches)
+            self.updater.backward(loss)
+            progress.total += value * len(batch.patches)
+            if (number + 1) % together == 0 or number + 1 == steps:
+                position = (epoch - 1) * updates + number // together
+                rate = learning_rate_at(position, updates * config.epochs, config)
+                norm = self.updater.update(rate)
+                if not math.isfinite(norm):
+                    raise _not_a_number(norm, epoch, number + 1, batch.patches)
+                if number + 1 < steps and time.monotonic() - kept >= KEEP_EVERY_S:
+                    progress.step, kept = number + 1, time.monotonic()
+                    self._keep(progress)
             done = epoch - 1 + (number + 1) / steps
             self.ctx.progress(done, config.epochs, f"epoch {epoch} of {config.epochs}, loss {value:.3f}")
-        return EpochRow(epoch, rate, total / len(order))
+        return EpochRow(epoch, rate, progress.total / len(order))
 
     def _validate(self, row: EpochRow) -> tuple[EpochRow, tuple[float, float]]:
         """Validation figures of the epoch, and the score that the best epoch is chosen by."""
@@ -285,6 +300,26 @@ class _Run:
                     figures[f"ece_{when}"] = round(expected_calibration_error(logits, labels, value), 6)
             metrics[name] = figures
         return {**metrics, "temperature": temperature}, temperature
+
+
+@contextmanager
+def _enough_memory(config: TrainConfig) -> Iterator[None]:
+    """A device that is too small is the user's to mend.
+
+    Raises:
+        InputError: Out of memory; says which setting to lower.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, RuntimeError) and "out of memory" not in text and "can't allocate memory" not in text:
+            raise
+        raise InputError(
+            f"out of memory with batches of {config.batch} patches",
+            remedy="lower train.batch (and raise train.accumulate as much: the same patches per update), make smaller "
+            "patches, or set train.precision: bfloat16; the same command goes on from the last checkpoint",
+        ) from error
 
 
 def _not_a_number(value: float, epoch: int, step: int, patches: tuple[int, ...]) -> InputError:

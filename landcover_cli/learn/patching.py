@@ -31,7 +31,7 @@ from landcover_cli.labels.splits import NAMES, SplitRule, assign_splits
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import physical_values, transform_of
 
-__all__ = ["CLASSES", "DESCRIPTION", "STATISTICS", "LabelledRegion", "make_patches"]
+__all__ = ["CLASSES", "DESCRIPTION", "SPLITS", "STATISTICS", "LabelledRegion", "make_patches"]
 
 log = logging.getLogger("lc")
 

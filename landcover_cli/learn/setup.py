@@ -14,12 +14,12 @@ from landcover_cli.io.digests import sha256_file
 from landcover_cli.io.patchindex import INDEX
 from landcover_cli.io.patchstore import PatchPort
 from landcover_cli.learn.modelfolder import resolve_options
-from landcover_cli.learn.patching import CLASSES, DESCRIPTION, STATISTICS
+from landcover_cli.learn.patching import CLASSES, DESCRIPTION, SPLITS, STATISTICS
 from landcover_cli.learn.predict_inputs import calendar_step
 from landcover_cli.registry import load
 from models.spec import ModelSpec, Port
 
-__all__ = ["describe_model", "patches_digest"]
+__all__ = ["describe_model", "patches_digest", "split_facts"]
 
 
 def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
@@ -59,6 +59,15 @@ def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
         raise InputError(
             f"{patches / DESCRIPTION} is no description of patches ({error!r})", remedy="run `lc tile` again"
         ) from None
+
+
+def split_facts(patches: Path) -> dict[str, Any]:
+    """How the patches were divided (``splits.json``).
+
+    Raises:
+        InputError: Missing or damaged.
+    """
+    return _read(patches / SPLITS)
 
 
 def _port(port: PatchPort, statistics: dict[str, Any]) -> Port:

@@ -21,6 +21,10 @@ def check(unit: Unit) -> None:
     from landcover_cli.learn.modelfolder import resolve_options
 
     section = unit.params["train"]
+    if section["objective_options"]:
+        from landcover_cli.learn.objective import resolve_objective_options
+
+        resolve_objective_options(section["objective"], section["objective_options"])
     if section["options"]:
         resolve_options(section["model"], section["options"])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from landcover_cli.learn.objective import IGNORE, Batch, ObjectiveBase, Task, logits_on_grid
+from landcover_cli.learn.objectives._losses import class_weights, labelled_cross_entropy
 
 
 class Objective(ObjectiveBase):
@@ -19,22 +18,23 @@ class Objective(ObjectiveBase):
     def __init__(self) -> None:
         self.smoothing = 0.0
         self.weight: Tensor | None = None
+        self.options = dict(self.OPTIONS)
 
     def setup(self, task: Task) -> None:
         """Take smoothing and weights from the settings."""
         self.smoothing = task.config.label_smoothing
-        self.weight = None
-        if task.config.class_weights != "none":
-            count = torch.tensor(task.class_px, dtype=torch.float64)
-            power = 1.0 if task.config.class_weights == "inverse" else 0.5
-            weight = torch.where(count > 0, count.clamp_min(1) ** -power, torch.zeros_like(count))
-            self.weight = (weight * (count > 0).sum() / weight.sum()).float().to(task.device)
+        self.weight = class_weights(task.class_px, task.config.class_weights, task.device)
+        self.options = {**self.OPTIONS, **task.options}
 
     def step(self, network: nn.Module, batch: Batch) -> Tensor:
         """Loss of a batch; zero, with zero gradients, where nothing in it has a label."""
         logits = logits_on_grid(network(batch.inputs), (batch.target.shape[-2], batch.target.shape[-1]))
         if not bool((batch.target != IGNORE).any()):
             return logits.sum() * 0.0
-        return cross_entropy(
-            logits, batch.target, weight=self.weight, ignore_index=IGNORE, label_smoothing=self.smoothing
+        return self.loss(logits, batch)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Loss of logits ``[B, K, H, W]`` on the target's grid; the batch has a label."""
+        return labelled_cross_entropy(
+            logits, batch.target, by_class=self.weight, by_pixel=batch.weight, smoothing=self.smoothing
         )

@@ -17,10 +17,12 @@ from landcover_cli.config.labels import SplitConfig, TileConfig
 from landcover_cli.config.learning import TrainConfig
 from landcover_cli.core.unit import RunContext
 from landcover_cli.errors import ConfigError, InputError
-from landcover_cli.learn.loop import learning_rate_at, train
+from landcover_cli.learn import loop
+from landcover_cli.learn.loop import train
 from landcover_cli.learn.modelfolder import load_model, read_description
 from landcover_cli.learn.patching import LabelledRegion, make_patches
 from landcover_cli.learn.samples import PatchSamples
+from landcover_cli.learn.schedule import learning_rate_at
 from landcover_cli.learn.setup import describe_model
 
 TINY = {"widths": [8, 16], "image_widths": [4, 8], "heads": 4, "key_width": 4}
@@ -58,7 +60,15 @@ def test_learns_and_writes_a_model_folder(patches: Path, tmp_path: Path) -> None
     assert metrics["test"]["overall_accuracy"] > 0.85
     assert set(tree(tmp_path / "m")) == {
         "weights.safetensors", "last.safetensors", "model.json", "metrics.json", "curves.csv", "curves.png",
+        "MODEL_CARD.md",
     }  # fmt: skip
+    card = (tmp_path / "m" / "MODEL_CARD.md").read_text()
+    assert "| s2 | series | B04, B08 | 10 | reflectance_dn | none |" in card
+    assert "epochs: 15" in card
+    assert "batch: 4" in card
+    assert "objective:" not in card  # a default
+    assert f"{metrics['test']['macro_f1']:.3f}" in card
+    assert str(tmp_path) not in card
     spec, network = load_model(tmp_path / "m")
     assert [port.name for port in spec.ports] == ["dem", "s1", "s2"]
     assert spec.ports[1].transform == "db"
@@ -137,15 +147,14 @@ def test_checkpoint_of_another_training_is_not_taken(patches: Path, tmp_path: Pa
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    patches: Path, tmp_path: Path, whole: dict[str, str]
-) -> None:
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(patches: Path, tmp_path: Path, whole: dict[str, str]) -> None:
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         train(patches, out(tmp_path, "x"), CONFIG, RunContext(cancelled=Stop(14)), checkpoint=checkpoint)
-    shutil.copytree(checkpoint / "epoch-00002", checkpoint / "epoch-00003")
+    (good,) = checkpoint.iterdir()
+    bad = shutil.copytree(good, checkpoint / "epoch-00003-0000000")
     for name in ("state.safetensors", "state.json"):
-        path = checkpoint / "epoch-00003" / name
+        path = bad / name
         path.write_bytes(path.read_bytes()[:50])
     train(patches, out(tmp_path, "a"), CONFIG, RunContext(), checkpoint=checkpoint, resume=True)
     assert tree(tmp_path / "a") == whole
@@ -171,6 +180,68 @@ def test_a_loss_that_is_no_number_names_the_patches(
     assert len(read_state(checkpoint)["rows"]) == 1  # the last good epoch is kept
 
 
+# Everything that has a state of its own at once; dropout and augmentation are on by default.
+RICH = {
+    "options": TINY | {"dropout": 0.2}, "ema": 0.9, "accumulate": 2, "objective": "focal", "optimiser": "sgd",
+    "precision": "float16", "schedule": "cosine", "clip": None, "epochs": 2, "learning_rate": 0.1, "inputs": ("dem",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("after", [3, 8])
+def test_stopped_at_any_step_and_resumed_gives_the_same_bytes(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    config, checkpoint = with_(**RICH), tmp_path / "checkpoint"
+    train(patches, out(tmp_path, "whole"), config, RunContext())
+    monkeypatch.setattr(loop, "KEEP_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(patches, out(tmp_path, "x"), config, RunContext(cancelled=Stop(after)), checkpoint=checkpoint)
+    assert read_state(checkpoint)["step"] > 0
+    train(patches, out(tmp_path, "y"), config, RunContext(), checkpoint=checkpoint, resume=True)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "y")
+
+
+def test_accumulated_steps_are_one_larger_batch(patches: Path, tmp_path: Path) -> None:
+    # Every pixel of these patches counts alike, so the mean of two means is the mean.
+    same = {"epochs": 1, "augment": False, "options": TINY | {"dropout": 0.0}, "inputs": ("dem",), "clip": None}
+    found = []
+    for name, changes in (("one", {"batch": 4}), ("two", {"batch": 2, "accumulate": 2})):
+        train(patches, out(tmp_path, name), with_(**same, **changes, optimiser="sgd", learning_rate=0.5), RunContext())
+        found.append(load_model(tmp_path / name)[1].state_dict())
+    for key, value in found[0].items():
+        torch.testing.assert_close(value, found[1][key], rtol=2e-2, atol=2e-4)
+    assert learning_rate_at(0, 10, with_(schedule="poly", warmup=0.0)) == CONFIG.learning_rate
+
+
+def test_the_average_lags_behind_the_weights(patches: Path, tmp_path: Path) -> None:
+    plain = with_(epochs=2, select="loss")
+    train(patches, out(tmp_path, "plain"), plain, RunContext())
+    train(patches, out(tmp_path, "average"), with_(epochs=2, select="loss", ema=0.99), RunContext())
+    rows = [(tmp_path / name / "curves.csv").read_text().splitlines() for name in ("plain", "average")]
+    # The training is the same; only what is validated and kept differs.
+    assert [row.split(",")[:3] for row in rows[0]] == [row.split(",")[:3] for row in rows[1]]
+    assert rows[0] != rows[1]
+    assert tree(tmp_path / "plain")["last.safetensors"] != tree(tmp_path / "average")["last.safetensors"]
+
+
+def test_training_ends_where_nothing_gets_better(patches: Path, tmp_path: Path) -> None:
+    config = with_(epochs=50, learning_rate=1e-9, schedule="constant", patience=2, inputs=("dem",), augment=False)
+    metrics = train(patches, out(tmp_path, "m"), config, RunContext())
+    assert metrics["epochs"] == metrics["best_epoch"] + 2 < 50
+
+
+def test_out_of_memory_says_what_to_lower(patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landcover_cli.learn.objectives import cross_entropy
+
+    def step(self: Any, network: Any, batch: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(cross_entropy.Objective, "step", step)
+    with pytest.raises(InputError, match="out of memory with batches of 4") as error:
+        train(patches, out(tmp_path, "x"), CONFIG, RunContext())
+    assert "train.accumulate" in error.value.remedy
+
+
 @pytest.mark.parametrize("inputs", [("s1",), ("s2", "dem")])
 def test_chosen_inputs(patches: Path, tmp_path: Path, inputs: tuple[str, ...]) -> None:
     train(patches, out(tmp_path, "m"), with_(inputs=inputs, epochs=1), RunContext())
@@ -179,7 +250,10 @@ def test_chosen_inputs(patches: Path, tmp_path: Path, inputs: tuple[str, ...]) -
 
 @pytest.mark.parametrize(
     "changes", [{"precision": "bfloat16"}, {"class_weights": "sqrt"}, {"class_weights": "inverse"}, {"select": "loss"},
-                {"schedule": "constant"}, {"augment": False}, {"model": "utae", "inputs": ("s2",), "options": {}}],
+                {"schedule": "constant"}, {"augment": False}, {"objective": "iou"},
+                {"optimiser": "adam", "schedule": "poly"},
+                {"objective": "dice", "objective_options": {"cross_entropy": 1.0}},
+                {"model": "utae", "inputs": ("s2",), "options": {}}],
 )  # fmt: skip
 def test_settings_run(patches: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     if changes.get("model") == "utae":
@@ -195,6 +269,12 @@ def test_bad_settings_are_named(patches: Path, tmp_path: Path) -> None:
         train(patches, tmp_path, with_(inputs=("s3",)), RunContext())
     with pytest.raises(ConfigError, match="unknown model 'fusion_utea'"):
         train(patches, tmp_path, with_(model="fusion_utea"), RunContext())
+    with pytest.raises(ConfigError, match="'focal' has no option 'gama'"):
+        train(patches, tmp_path, with_(objective="focal", objective_options={"gama": 1}), RunContext())
+    with pytest.raises(ConfigError, match="'2' is no number"):
+        train(patches, tmp_path, with_(objective="focal", objective_options={"gamma": "2"}), RunContext())
+    with pytest.raises(ConfigError, match="1 is no yes or no"):
+        train(patches, tmp_path, with_(objective="dice", objective_options={"skip_absent": 1}), RunContext())
     with pytest.raises(ConfigError, match="no option 'width'"):
         train(patches, tmp_path, with_(options={"width": 3}), RunContext())
     with pytest.raises(ConfigError, match="does not divide every width"):

@@ -93,7 +93,7 @@ def test_from_units_to_a_model_folder(finished: dict[str, Path], tmp_path: Path)
     model.mkdir()
     train.STEP.run(unit, Inputs({}, {"patches": out}), model, RunContext())
     assert sorted(path.name for path in model.iterdir()) == [
-        "curves.csv", "curves.png", "last.safetensors", "metrics.json", "model.json", "weights.safetensors",
+        "MODEL_CARD.md", "curves.csv", "curves.png", "last.safetensors", "metrics.json", "model.json", "weights.safetensors",
     ]  # fmt: skip
     assert train.STEP.publish(unit) == "model"
     assert not train.STEP.parallel
