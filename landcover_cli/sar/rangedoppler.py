@@ -151,7 +151,7 @@ def _row_ground(times, slants, grounds, conversions, coefficients, scratch):  # 
         elif not plain:
             grounds[first] = _ground_range(t, slants[first], conversions)
         else:
-            low, high, _weight = record_pair(t, records_s, False)
+            low, high, _weight = record_pair(t, records_s, nearest)
             start_s, stop_s, rate = records_s[low], records_s[high], 0.0
             if low == high:
                 start_s, stop_s = (-np.inf, records_s[0]) if low < last else (records_s[last], np.inf)
@@ -181,8 +181,11 @@ def geocode_kernel(
 ) -> None:
     """[4, h, w] line, pixel, time and slant range of the pixels of a map block; arguments as in `geocoding.geocode`."""
     scratch = np.empty(SLOTS * ROW_PX)
-    coefficients = np.zeros((conversions[2].shape[0], max(TERMS, conversions[2].shape[1])))
-    coefficients[:, : conversions[2].shape[1]] = conversions[2]
+    given = conversions[2]
+    coefficients = np.zeros((given.shape[0], max(TERMS, given.shape[1])))
+    for record in range(given.shape[0]):
+        for k in range(given.shape[1]):
+            coefficients[record, k] = given[record, k]
     for first in range(0, height.shape[1], ROW_PX):
         count = min(ROW_PX, height.shape[1] - first)
         times, slants, pixels = (

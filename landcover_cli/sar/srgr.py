@@ -102,7 +102,14 @@ def record_pair(time_s, records_s, nearest):  # type: ignore[no-untyped-def]
         return 0, 0, 0.0
     if time_s >= records_s[last]:
         return last, last, 0.0
-    i = np.searchsorted(records_s, time_s, side="right") - 1
+    # The last record at or before the time, by halving: np.searchsorted takes half a second more to compile.
+    i, above = 0, last
+    while above - i > 1:
+        middle = (i + above) // 2
+        if records_s[middle] <= time_s:
+            i = middle
+        else:
+            above = middle
     weight = (time_s - records_s[i]) / (records_s[i + 1] - records_s[i])
     if nearest:
         i = i + 1 if weight > 0.5 else i
