@@ -198,6 +198,10 @@ LayersOpt = Annotated[
         "polarisation rvi, dprvic, theta_c, entropy_c; of an SLC also c2, haalpha, dprvi, dop."
     ),
 ]
+Bistatic = Annotated[
+    bool,
+    typer.Option("--bistatic", help="Take the residual of the processor's bistatic correction into account (≤ 4 m)."),
+]
 C2Window = Annotated[
     int, typer.Option(min=1, help="Odd edge of the window over which the looks of an SLC's C2 are averaged.")
 ]
@@ -226,6 +230,7 @@ def s1(
     dem_height: DemHeight = "auto",
     geoid: Geoid = None,
     orbits: Orbits = None,
+    bistatic: Bistatic = False,
     backscatter: BackscatterOpt = "gamma0_rtc",
     speckle: Speckle = "refined_lee",
     speckle_option: SpeckleOption = None,
@@ -256,6 +261,7 @@ def s1(
         dem_height=dem_height,
         geoid_dirs=_geoid_folder(geoid),
         orbits=orbits,
+        bistatic=bistatic,
         backscatter=backscatter,  # type: ignore[arg-type]
         speckle=speckle,
         speckle_options=_numbers(speckle_option or []),

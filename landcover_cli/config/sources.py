@@ -96,6 +96,10 @@ class Sentinel1Source(SourceBase):
     orbits: str | None = Field(
         None, description="Folder of POEORB and RESORB files, or one of them; default: the annotation's orbit."
     )
+    bistatic: bool = Field(
+        False,
+        description="Take the residual of the processor's bistatic correction into account (up to 4 m along track).",
+    )
     backscatter: Literal["gamma0_rtc", "gamma0", "sigma0", "beta0"] = Field(
         "gamma0_rtc", description="Terrain-flattened gamma nought, or gamma, sigma, beta nought of the ellipsoid."
     )

@@ -26,6 +26,7 @@ from landcover_cli.io.eof import find_orbit
 from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
 from landcover_cli.io.observation import Observation
 from landcover_cli.io.s1_plan import BLOCK_PX, ScenePlan, plan_scene
+from landcover_cli.io.s1_residual import with_residual
 from landcover_cli.io.s1_scene import LAYERS
 from landcover_cli.io.safe_s1 import S1Product, open_measurement
 from landcover_cli.sar.border import has_border_noise
@@ -74,6 +75,7 @@ class S1Settings:
         polarisations: In order; empty for all of the product.
         denoise: See `landcover_cli.sar.noise.noise_state`.
         looks: Lines and samples of an SLC to average.
+        bistatic: Take the residual of the bistatic correction into account (`landcover_cli.sar.bistatic`).
         layers: Written as files of their own: any of "incidence" and "layover_shadow" (the latter also marks such
             pixels in the mask) and of `landcover_cli.sar.pollayers.LAYER_INFO`.
         polarimetry: Any of `LAYER_INFO`; they become bands of the observation after the polarisations.
@@ -94,6 +96,7 @@ class S1Settings:
     polarisations: tuple[str, ...] = ()
     denoise: Denoise = "auto"
     looks: tuple[int, int] = (1, 4)
+    bistatic: bool = False
     layers: tuple[str, ...] = ()
     polarimetry: tuple[str, ...] = ()
     c2_window_px: int = 5
@@ -181,6 +184,8 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
     outline = _outline(annotation.geolocation, crs)
     bounds = _bounds(annotation.meta.product_id, outline, settings, gsd_m)
     model, orbit = _model(annotation, settings.orbits)
+    if settings.bistatic:
+        model = with_residual(model, annotation, channels, settings.looks)
     dem = open_dem(settings.dem, settings.dem_height, geoid_dirs=settings.geoid_dirs)
     datum = check_datum(dem, annotation.geolocation, settings.geoid_dirs)
     whole = settings.area_m if bounds is None else bounds
@@ -231,6 +236,8 @@ def _describe(
     }
     if annotation.meta.product_type == "SLC":
         facts |= {"multilook": list(settings.looks), "swaths": annotation.swath.split("+")}
+    if settings.bistatic:
+        facts["bistatic"] = "residual taken into account"
     if pair is not None:
         facts["polarimetry"] = _polarimetry_facts(pair, annotation.meta.product_type, settings)
     crs, gsd_m, bounds = grid

@@ -25,6 +25,7 @@ from landcover_cli.sar.types import (
     NoiseVectors,
     OrbitStateVectors,
     ProductMeta,
+    PulseTiming,
     S1Annotation,
     SrgrRecord,
     SwathBounds,
@@ -228,6 +229,18 @@ def parse_annotation(root: ET.Element, file: str, meta: ProductMeta, epoch: np.d
         swath_merge=_swath_merge(node),
         thermal_noise_removed=process.text("thermalNoiseCorrectionPerformed").lower() == "true",
         orbit_source=orbit_source,
+        pulses=_pulses(node),
+        bistatic_applied=process.text("bistaticDelayCorrectionApplied", "false").lower() == "true",
+    )
+
+
+def _pulses(node: _Node) -> tuple[PulseTiming, ...]:
+    """Only the bistatic residual needs them, so that their absence is no fault of a product."""
+    found = node.children("generalAnnotation/downlinkInformationList/downlinkInformation")
+    return tuple(
+        PulseTiming(info.text("swath"), info.number("prf"), info.integer("downlinkValues/rank"))
+        for info in found
+        if info.element.find("downlinkValues/rank") is not None and info.number("prf") > 0
     )
 
 

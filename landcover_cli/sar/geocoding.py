@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.errors import InputError
+from landcover_cli.sar.bistatic import BistaticResidual
 from landcover_cli.sar.ground import WGS84_A_M, WGS84_E2, Block, GroundNodes
 from landcover_cli.sar.orbit import OrbitInterpolator
 from landcover_cli.sar.rangedoppler import (
@@ -57,6 +58,7 @@ class RadarModel:
         conversions: Slant to ground range and back; None for SLC.
         nearest_record: Use the nearest conversion instead of the two neighbours.
         invert_grsr: Take pixels from the inverse of `grsr` instead of from `srgr`.
+        bistatic: Residual by which the times of the lines are wrong; None to take them as they are.
     """
 
     orbit: FloatArray
@@ -70,6 +72,7 @@ class RadarModel:
     conversions: SrgrTable | None
     nearest_record: bool
     invert_grsr: bool
+    bistatic: BistaticResidual | None = None
 
     @property
     def is_ground_range(self) -> bool:
@@ -206,8 +209,15 @@ def seed_times(model: RadarModel, nodes: GroundNodes) -> FloatArray:
     """
     out = np.empty(nodes.lon_deg.shape)
     middle = model.first_line_time_s + 0.5 * model.shape_yx[0] * model.line_interval_s
-    seed_kernel(model.orbit, model.orbit_start_s, middle, nodes.surface_m, out)
+    seed_kernel(model.orbit, model.orbit_start_s, middle, _fixed(nodes.surface_m), out)
     return out
+
+
+def _fixed(values: FloatArray) -> FloatArray:
+    """A contiguous read-only view, as the shared nodes are: kernels are compiled anew for the other kind of array."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
 
 
 def geocode(
@@ -233,13 +243,20 @@ def geocode(
         _conversions(model),
         nodes.surface_m,
         nodes.normal,
-        np.ascontiguousarray(seeds_s[..., None]),
+        _fixed(seeds_s[..., None]),
         nodes.frame,
         (block.row0, block.col0),
         np.ascontiguousarray(height_m, dtype=np.float64),
         out,
     )
+    _stamp(model, out)
     return RadarCoordinates(out[0], out[1], out[2], out[3])
+
+
+def _stamp(model: RadarModel, out: FloatArray) -> None:
+    """Move lines from the zero-Doppler time to the time that the processor stamped."""
+    if model.bistatic is not None:
+        out[0] -= model.bistatic.seconds(out[0], out[1], out[3]) / model.line_interval_s
 
 
 def locate(model: RadarModel, position_m: FloatArray, seed_s: FloatArray | float | None = None) -> RadarCoordinates:
@@ -257,7 +274,7 @@ def locate(model: RadarModel, position_m: FloatArray, seed_s: FloatArray | float
     middle = model.first_line_time_s + 0.5 * model.shape_yx[0] * model.line_interval_s
     seeds = np.empty((1, position_m.shape[0]))
     if seed_s is None:
-        seed_kernel(model.orbit, model.orbit_start_s, middle, np.ascontiguousarray(position_m[None]), seeds)
+        seed_kernel(model.orbit, model.orbit_start_s, middle, _fixed(position_m[None]), seeds)
     else:
         seeds[:] = seed_s
     locate_kernel(
@@ -269,6 +286,7 @@ def locate(model: RadarModel, position_m: FloatArray, seed_s: FloatArray | float
         seeds[0],
         out[:, 0],
     )
+    _stamp(model, out)
     return RadarCoordinates(out[0, 0], out[1, 0], out[2, 0], out[3, 0])
 
 
@@ -289,9 +307,11 @@ def ground_position(model: RadarModel, line: FloatArray, pixel: FloatArray, heig
     """
     line, pixel = np.broadcast_arrays(np.asarray(line, np.float64), np.asarray(pixel, np.float64))
     time = model.first_line_time_s + line * model.line_interval_s
+    slant = model.slant_range_m(line, pixel)
+    if model.bistatic is not None:
+        time = time + model.bistatic.seconds(line, pixel, slant)
     satellite = satellite_position(model, time)
     velocity = (satellite_position(model, time + 0.01) - satellite_position(model, time - 0.01)) / 0.02
-    slant = model.slant_range_m(line, pixel)
     radius = np.linalg.norm(satellite, axis=-1)
     earth = WGS84_A_M * (1.0 - 0.5 * WGS84_E2 * (satellite[..., 2] / radius) ** 2) + height_m
     up = satellite / radius[..., None]

@@ -285,6 +285,21 @@ class SwathMerge:
 
 
 @dataclass(frozen=True, slots=True)
+class PulseTiming:
+    """How the pulses of one sub-swath were sent.
+
+    Attributes:
+        swath: Sub-swath name, e.g. "IW2".
+        prf_hz: Pulse repetition frequency.
+        rank: Pulses between the transmission of one and the reception of its echo.
+    """
+
+    swath: str
+    prf_hz: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """Geometry of the image grid.
 
@@ -371,6 +386,8 @@ class S1Annotation:
         swath_merge: Origin of the pixels of a GRD.
         thermal_noise_removed: thermalNoiseCorrectionPerformed.
         orbit_source: orbitSource of the processing information: "Auxiliary", "Downlink", "Extracted" or "".
+        pulses: Of every sub-swath; empty where the annotation does not say.
+        bistatic_applied: bistaticDelayCorrectionApplied.
     """
 
     meta: ProductMeta
@@ -385,6 +402,8 @@ class S1Annotation:
     swath_merge: SwathMerge
     thermal_noise_removed: bool
     orbit_source: str
+    pulses: tuple[PulseTiming, ...] = ()
+    bistatic_applied: bool = False
 
     def line_times_s(self) -> FloatArray:
         """Zero-Doppler time of every line, [lines], seconds since the epoch.

@@ -203,6 +203,7 @@ def _params(ctx: PlanContext, region: Region, name: str, source: Sentinel1Source
         keys |= {"looks", "c2_window_px"}
     section = source.model_dump(mode="json", include=keys)
     section["polarimetry"] = polarimetric_bands(source.polarimetry)
+    section["bistatic"] = source.bistatic
     # Files enter by their content; what is no file enters by name.
     section["dem"] = source.dem if source.dem.startswith("flat:") else "file"
     section["dem_height"] = source.dem_height if source.dem_height in _KINDS else "file"
@@ -300,6 +301,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         polarisations=tuple(section["polarisations"]),
         denoise=section["denoise"],
         layers=tuple(section["layers"]),
+        bistatic=section["bistatic"],
         polarimetry=tuple(section["polarimetry"]),
         looks=tuple(section.get("looks", (1, 4))),
         c2_window_px=section.get("c2_window_px", 5),
