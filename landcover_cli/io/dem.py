@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from landcover_cli.errors import InputError
 from landcover_cli.io.demtiles import Bounds, DemTile, TileSheet, paste
 from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
-from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, interpolate_nodes
+from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, interpolate_nodes, read_only
 from landcover_cli.sar.resample import fill_heights
 
 FloatArray = NDArray[np.float64]
@@ -94,7 +94,7 @@ class Dem:
         origin = sheet.tiles[0]
         rows = (origin.top - xy[..., 1]) / origin.dy - 0.5
         index = np.stack([rows, (xy[..., 0] - origin.left) / origin.dx - 0.5], axis=-1)
-        fill_heights(values, (window[0], window[2]), index, frame, (block.row0, block.col0), out)
+        fill_heights(values, (window[0], window[2]), read_only(index), frame, (block.row0, block.col0), out)
 
     def _void_value(self) -> float:
         # Above the ellipsoid the sea has no fixed height; only a geoid could tell it.

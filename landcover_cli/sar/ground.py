@@ -180,9 +180,15 @@ def _nodes(lattice: MapLattice, block: Block) -> GroundNodes:
     xx, yy = np.meshgrid(x, y)
     lon, lat = to_lonlat(lattice.crs, xx, yy)
     surface, normal = ellipsoid_surface(lon, lat)
-    for shared in (lon, lat, surface, normal):
-        shared.flags.writeable = False
+    lon, lat, surface, normal = (read_only(shared) for shared in (lon, lat, surface, normal))
     return GroundNodes(step, row0, col0, lon, lat, surface, normal)
+
+
+def read_only(values: FloatArray) -> FloatArray:
+    """A contiguous read-only view; a kernel is compiled once for such arrays and once more for others."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
 
 
 def to_lonlat(crs: str, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

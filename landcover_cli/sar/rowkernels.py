@@ -3,8 +3,8 @@
 Every stage is a loop over pixels without branches, which the compiler turns into vector instructions: four places or
 more at a time. What differs between pixels in kind (which piece of the orbit, which pair of conversions) is settled
 before, by cutting the row into stretches that share it. No stage mixes pixels and none may reorder arithmetic, so that
-where a row or a stretch begins changes no bit. Arrays are copied by loops: numba compiles the assignment of one slice to
-another with the text of its error message, which takes seconds.
+where a row or a stretch begins changes no bit. Arrays are copied by loops: with an assignment of
+slices, numba compiles the text of its error message, which takes seconds.
 
 The stages hand over to each other in one array of `SLOTS` × `ROW_PX` numbers. Its slots lie at fixed distances: the
 compiler can then see that they do not overlap.

@@ -49,7 +49,7 @@ def new_ring(window: int) -> WindowRing:
         np.empty((window, STRIP_PX)),
         np.empty((window, STRIP_PX)),
         np.empty((window, STRIP_PX)),
-        np.ones(window, np.bool_),
+        np.empty(window, np.bool_),
         np.empty(STRIP_PX),
         np.empty(STRIP_PX),
         np.empty(STRIP_PX),
@@ -142,7 +142,10 @@ def moments_row(image: NDArray[np.float32], y: int, x0: int, n: int, window: int
     mean, variance, count = ring.mean, ring.variance, ring.number
     _add_down(ring.sum_rows, y, window, n, mean)
     _add_down(ring.square_rows, y, window, n, variance)
-    if ring.all_valid.all():
+    whole = True
+    for row in range(window):
+        whole = whole and ring.all_valid[row]
+    if whole:
         total = np.float64(window * window)
         for x in range(n):
             m = mean[x] / total
