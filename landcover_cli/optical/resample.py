@@ -20,10 +20,11 @@ def _upsample_integer(src, factor, row0, col0, height, width):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def _upsample_twice(src, row0, col0, height, width):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _upsample_twice(src, row0, col0, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The same for a factor of 2, seven times quicker on rows without a hole: two passes of weights 3 and 1."""
     rows, cols = src.shape
-    out = np.zeros((height, width), src.dtype)
+    height, width = out.shape
+    out[:] = 0
     blend = np.empty(cols, np.uint32)
     for y in range(height):
         own = (row0 + y) // 2
@@ -42,7 +43,6 @@ def _upsample_twice(src, row0, col0, height, width):  # type: ignore[no-untyped-
             own = (col0 + x) // 2
             other = min(max(own + 1 if (col0 + x) & 1 else own - 1, 0), cols - 1)
             out[y, x] = (3 * blend[own] + blend[other] + 8) >> 4
-    return out
 
 
 @njit(cache=True, nogil=True)
@@ -234,7 +234,9 @@ def sample(
     return _sample(src, *origin, rows, cols, step, *first, *shape, *reach, nearest)
 
 
-def upsample(src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int, width: int) -> np.ndarray:
+def upsample(
+    src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int, width: int, out: np.ndarray | None = None
+) -> np.ndarray:
     """Bilinear upsampling of a part of a raster.
 
     Args:
@@ -244,6 +246,7 @@ def upsample(src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int,
         col0: First fine column.
         height: Fine rows.
         width: Fine columns.
+        out: Where the result goes; default: a new array.
 
     Returns:
         (height, width), same type; nodata outside `src_yx` and where the pixel beneath is nodata. To be independent of
@@ -251,9 +254,15 @@ def upsample(src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int,
     """
     src_yx = np.ascontiguousarray(src_yx)
     if src_yx.dtype == np.uint16 and factor == 2:
-        return _upsample_twice(src_yx, row0, col0, height, width)
+        out = np.empty((height, width), src_yx.dtype) if out is None else out
+        _upsample_twice(src_yx, row0, col0, out)
+        return out
     kernel = _upsample_float if src_yx.dtype.kind == "f" else _upsample_integer
-    return kernel(src_yx, factor, row0, col0, height, width)
+    found: np.ndarray = kernel(src_yx, factor, row0, col0, height, width)
+    if out is None:
+        return found
+    out[...] = found
+    return out
 
 
 def repeat(src_yx: np.ndarray, factor: int, row0: int, col0: int, height: int, width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from landcover_cli import registry
 from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
-from landcover_cli.optical.masking import Mask
+from landcover_cli.optical.masking import ANGLES, Mask
 
 
 @pytest.mark.parametrize("name", registry.names("mask"))
@@ -27,10 +27,16 @@ class TestMask:
             pytest.skip("reads no layer")
         rng = np.random.default_rng(1)
         layers = {layer: rng.integers(0, 12, (80, 80)).astype("uint8") for layer in mask.layers}
+        if mask.angles:
+            layers |= {layer: np.full((5, 5), 30.0) for layer in ANGLES}
         options = mask.options({})
         whole = mask.compute(layers, gsd_m, options)
         assert whole.dtype == np.uint8
         assert set(np.unique(whole)) <= {MASK_NODATA, MASK_CLEAR, MASK_BAD}
+        if mask.whole:
+            assert whole.shape == (80, 80)
+            np.testing.assert_array_equal(mask.compute(layers, gsd_m, options), whole)
+            return
         reach = int(mask.reach_m(options) / gsd_m) + 1
         part = mask.compute({k: v[20 : 60 + reach, : 50 + reach] for k, v in layers.items()}, gsd_m, options)
         top = max(20 - reach, 0)

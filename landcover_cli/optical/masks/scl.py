@@ -8,7 +8,7 @@ count as unclassified.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,13 @@ _DEFAULTS: dict[str, Any] = {
     "shadow_m": 80.0,
     "nodata_m": 20.0,
 }
+
+
+def _among(scl_yx: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Whether a pixel is of one of some classes; a table is several times quicker than `np.isin`."""
+    table = np.zeros(256, bool)
+    table[list(classes)] = True
+    return table[scl_yx]
 
 
 def _distance_m(where_yx: np.ndarray, gsd_m: float) -> np.ndarray:
@@ -52,12 +59,12 @@ def compute(layers: Mapping[str, np.ndarray], gsd_m: float, options: Mapping[str
     """Mask codes from the layer ``SCL``; see the module for classes and `_DEFAULTS` for options (radii in metres)."""
     scl = layers["SCL"]
     flat = [1] + ([2, 7] if options["strict"] else []) + ([] if options["keep_snow"] else [11])
-    bad = np.isin(scl, flat)
+    bad = _among(scl, flat)
     if options["strict"]:
         bad |= scl > 11
     opening = float(options["opening_m"])
     # One opening over all three classes: the rim of a cloud is often cirrus, and must not be opened away from it.
-    cloudy = _open(np.isin(scl, (8, 9, 10)), opening, gsd_m)
+    cloudy = _open(_among(scl, (8, 9, 10)), opening, gsd_m)
     bad |= _grow(cloudy & (scl != 10), float(options["cloud_m"]), gsd_m)
     bad |= _grow(cloudy & (scl == 10), float(options["cirrus_m"]), gsd_m)
     bad |= _grow(scl == 3, float(options["shadow_m"]), gsd_m)
