@@ -185,7 +185,7 @@ class Model(nn.Module):
     LICENCE: ClassVar[str] = "Apache-2.0"
     STRIDE: ClassVar[int] = 4
     FIXED_T: ClassVar[bool] = True
-    TINY: ClassVar[dict[str, Any]] = {"widths": [4, 6, 8, 8], "reduction": 2}
+    TINY: ClassVar[dict[str, Any]] = {"widths": [8, 8, 16, 16], "reduction": 2}
     REFERENCE: ClassVar[Reference] = Reference(
         (Port("hyperspectral", "image", bands(249), 1.0, "reflectance"),),
         8,

@@ -189,7 +189,7 @@ class Model(nn.Module):
     SOURCE: ClassVar[str] = "Yu, Li, Huang, STSNet, Information Fusion 2024 (spatio-temporal part)"
     LICENCE: ClassVar[str] = "Apache-2.0"
     FIXED_T: ClassVar[bool] = True
-    TINY: ClassVar[dict[str, Any]] = {"widths": [4, 8, 8], "heads": [2, 2], "window": [2, 3, 3], "mlp_ratio": 1}
+    TINY: ClassVar[dict[str, Any]] = {"widths": [4, 8, 8], "heads": [2, 2], "window": [4, 4, 4], "mlp_ratio": 1}
     REFERENCE: ClassVar[Reference] = Reference(
         (Port("s2", "series", bands(10), 10.0, "reflectance", length=31),),
         8,
