@@ -27,7 +27,6 @@ class Frame:
         offset: See `scale`.
         roles: Common name (``red``, ``nir``) → position in `bands`.
         period: What the looks are of; None where no date matters.
-        looks: Most looks that will be fed; a hint for what to reserve, not a limit.
     """
 
     bands: tuple[str, ...]
@@ -37,7 +36,6 @@ class Frame:
     offset: float = 0.0
     roles: Mapping[str, int] = field(default_factory=dict)
     period: Period | None = None
-    looks: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class Reduction(ABC):
 
         Args:
             data_byx: Stored values; anything where the mask is not clear (of any shape where nothing is), a number
-                where it is.
+                where it is. It may be kept, so that nobody may change it any more.
             mask_yx: Codes of `core.types`.
             look: Date and quality.
         """

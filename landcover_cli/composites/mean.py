@@ -40,12 +40,10 @@ def _divide(total, n_clear):  # type: ignore[no-untyped-def]  # pragma: no cover
     for b in range(bands):
         for y in range(height):
             for x in range(width):
-                n = np.uint32(n_clear[y, x])
-                if n:
-                    whole = total[b, y, x] // n
-                    # 2·remainder ≥ n rounds half up, and cannot overflow.
-                    rest = total[b, y, x] - whole * n
-                    mean[b, y, x] = whole + np.uint32(2 * rest >= n)
+                n = np.float64(n_clear[y, x])
+                # ⌊(2·sum + n) / 2n⌋ rounds half up. In doubles it is exact: below 2³³ a quotient that is no whole number
+                # lies at least 2⁻¹⁷ from one. They divide several at a time, integers do not.
+                mean[b, y, x] = np.uint32((2 * np.float64(total[b, y, x]) + n) / (2 * max(n, 1.0)))
     return mean
 
 

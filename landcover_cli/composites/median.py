@@ -52,26 +52,44 @@ def _sort(row, pairs):  # type: ignore[no-untyped-def]  # pragma: no cover
 def _median(data, clear, pairs, last, whole, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     times, bands, height, width = data.shape
     row = np.empty((times, _ROW_PX), data.dtype)
-    n = np.empty(_ROW_PX, np.int64)
+    low = np.empty(_ROW_PX, np.int32)
+    high = np.empty(_ROW_PX, np.int32)
     for y in range(height):
         for x0 in range(0, width, _ROW_PX):
             size = min(_ROW_PX, width - x0)
-            n[:] = 0
-            for t in range(times):
-                for x in range(size):
-                    n[x] += clear[t, y, x0 + x]
+            keep = clear[:, y, x0 : x0 + size]
+            _middles(keep, low, high)
             for b in range(bands):
                 for t in range(times):
-                    for x in range(size):
-                        row[t, x] = data[t, b, y, x0 + x] if clear[t, y, x0 + x] else last
+                    _load(row[t], data[t, b, y, x0 : x0 + size], keep[t], last)
                 _sort(row, pairs)
-                for x in range(size):
-                    if n[x]:
-                        one, other = row[(n[x] - 1) // 2, x], row[n[x] // 2, x]
-                        if whole:
-                            out[b, y, x0 + x] = (np.uint32(one) + np.uint32(other) + 1) // 2
-                        else:
-                            out[b, y, x0 + x] = (np.float64(one) + np.float64(other)) / 2
+                _pick(row, low, high, whole, out[b, y, x0 : x0 + size])
+
+
+@njit(cache=True, nogil=True)
+def _middles(keep, low, high):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Places of the middle two of what is clear; −1 where nothing is."""
+    high[:] = 0
+    for t in range(keep.shape[0]):
+        for x in range(keep.shape[1]):
+            high[x] += np.int32(keep[t, x])
+    for x in range(keep.shape[1]):
+        low[x] = (high[x] + 1) // 2 - 1
+        high[x] //= 2
+
+
+@njit(cache=True, nogil=True)
+def _load(row, values, keep, last):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for x in range(values.size):
+        row[x] = values[x] if keep[x] else last
+
+
+@njit(cache=True, nogil=True)
+def _pick(row, low, high, whole, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for x in range(out.size):
+        if low[x] >= 0:
+            one, other = row[low[x], x], row[high[x], x]
+            out[x] = (np.uint32(one) + np.uint32(other) + 1) // 2 if whole else (np.float64(one) + other) / 2
 
 
 class Reducer(History):

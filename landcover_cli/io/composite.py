@@ -75,8 +75,7 @@ class Job:
     def frame(self) -> Frame:
         """What a block is, but for its shape and period."""
         spec = self.spec
-        most = max((len(looks) for looks in self.looks), default=0)
-        return Frame(spec.bands, (0, 0), spec.dtype, spec.scale, spec.offset, band_roles(spec), None, most)
+        return Frame(spec.bands, (0, 0), spec.dtype, spec.scale, spec.offset, band_roles(spec))
 
 
 def _near_each_other(rows: int, cols: int, size: int) -> list[tuple[int, int]]:

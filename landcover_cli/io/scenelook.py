@@ -26,6 +26,7 @@ from landcover_cli.io.raster import RasterInfo, open_raster, raster_info, same_c
 from landcover_cli.io.tilecache import TileCache, read_tiles
 from landcover_cli.optical.masking import Mask
 from landcover_cli.optical.offset import harmonise
+from landcover_cli.optical.resample import upsample
 from landcover_cli.registry import load
 
 
@@ -108,6 +109,11 @@ class _File:
             raise InputError(f"raster {self.info.path} holds {values.dtype}, not unsigned integers", remedy="check it")
         if (way, factor) == ("up", 1) and values.shape == lattice.shape_yx:
             out[...] = values
+        elif way == "up" and factor > 1 and method == "bilinear":
+            edge = lattice.gsd_m
+            top, left = self.info.bounds_m[3] - row0 * self.info.gsd_m, self.info.bounds_m[0] + col0 * self.info.gsd_m
+            row, col = round((top - lattice.bounds_m[3]) / edge), round((lattice.bounds_m[0] - left) / edge)
+            upsample(values, factor, row, col, *lattice.shape_yx, out)
         else:
             out[...] = place(values, self.info, row0, col0, lattice, method)
 
@@ -131,9 +137,8 @@ class SceneLook:
         if (codes == MASK_CLEAR).any():
             data = self._read(lattice)
             for band in data:
-                empty = band == 0
-                if empty.any():
-                    codes[empty & (codes == MASK_CLEAR)] = MASK_NODATA
+                if not band.min():
+                    codes[(band == 0) & (codes == MASK_CLEAR)] = MASK_NODATA
             self._last = (lattice, data)
         return codes
 
