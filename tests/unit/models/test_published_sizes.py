@@ -22,3 +22,13 @@ def test_number_of_parameters(name: str) -> None:
         network = registry.load("model", name)(reference.ports, reference.n_classes, **reference.options)
     found = sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert abs(found - reference.parameters) <= reference.tolerance * reference.parameters, found
+
+
+def test_deeplabv3plus_as_counted_elsewhere() -> None:
+    """ResNet-101, 3 bands, 21 classes: the count of the common implementations of this form."""
+    from models.deeplabv3plus import Model
+    from models.spec import Port
+
+    with torch.device("meta"):
+        network = Model((Port("rgb", "image", ("r", "g", "b"), 1.0, "1"),), 21)
+    assert sum(p.numel() for p in network.parameters()) == 59_344_309
