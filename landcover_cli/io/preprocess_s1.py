@@ -36,8 +36,8 @@ from landcover_cli.io.s1_source import prepared as bound_filters
 from landcover_cli.io.s1_stac import parameters
 from landcover_cli.sar.pollayers import LAYER_INFO
 from landcover_cli.sar.speckle import SpeckleFilter
-from landcover_cli.sar.terrain import search_halo_px
 from landcover_cli.sar.types import Backscatter
+from landcover_cli.sar.visibility import search_area_px
 
 _log = logging.getLogger("lc")
 
@@ -158,11 +158,11 @@ def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
     images = len(prepared.polarisations) + (2 * len(COVARIANCE_PARTS) if prepared.needs_covariance else 0)
     strip = STRIP_LINES * prepared.reads_px[1] * 4 * images
     fixed = strip * (3 + lines // STRIP_LINES + 1) + 160 * 1024**2
-    edge = how.block_px
+    each = how.block_px**2 * 8 * 25
     if "layover_shadow" in prepared.settings.layers:
-        low, high = prepared.plan.height_range_m
-        edge += 2 * search_halo_px(high - low, prepared.about.gsd_m)
-    each = edge**2 * 8 * 25
+        blocks = prepared.plan.blocks[:: max(1, len(prepared.plan.blocks) // 9)]
+        lattice, heights = prepared.plan.lattice, prepared.plan.height_range_m
+        each += max(search_area_px(prepared.model, lattice, b.block, heights) for b in blocks) * 8 * 12
     fit = int((how.memory_bytes - fixed) // each)
     if fit < how.workers:
         _log.debug("%s: memory for %d of %d threads", prepared.about.id, max(fit, 1), how.workers)

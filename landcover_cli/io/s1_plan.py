@@ -78,6 +78,7 @@ def plan_scene(
     flatten: bool,
     what: str = "the scene",
     block_px: int = BLOCK_PX,
+    around: bool = False,
 ) -> ScenePlan:
     """Plan a map of one image.
 
@@ -89,6 +90,8 @@ def plan_scene(
         flatten: Whether facets are needed.
         what: Name of the product for messages.
         block_px: Size of the map blocks.
+        around: Whether the range of heights must hold for the ground around the map too, which may lay over it or
+            shade it; with `flatten` it always does.
 
     Returns:
         The plan.
@@ -107,8 +110,10 @@ def plan_scene(
     _require_cover(model, dem, lattice, [p.block for p in planned], (lines, pixels), what)
     facet_lattice = lattice.refined(resolution_for(FACET_M, lattice))
     cells: list[PlannedBlock] = []
+    if flatten or around:
+        wide, heights = _around(dem, lattice, block, heights)
     if flatten:
-        cells, heights = _cells(model, dem, facet_lattice, lattice, block, (lines, pixels), heights)
+        cells = _cells(model, facet_lattice, round(lattice.dx / facet_lattice.dx), wide, (lines, pixels), heights)
         _require_cover(model, dem, facet_lattice, [c.block for c in cells], (lines, pixels), what)
     return ScenePlan(
         lattice=lattice,
@@ -121,21 +126,25 @@ def plan_scene(
     )
 
 
-def _cells(
-    model: RadarModel,
-    dem: Dem,
-    facets: MapLattice,
-    lattice: MapLattice,
-    block: Block,
-    window: tuple[tuple[int, int], tuple[int, int]],
-    heights: tuple[float, float],
-) -> tuple[list[PlannedBlock], tuple[float, float]]:
-    """Cells that reach into the window; heights are asked for again over the wider area they come from."""
-    factor = round(lattice.dx / facets.dx)
+def _around(
+    dem: Dem, lattice: MapLattice, block: Block, heights: tuple[float, float]
+) -> tuple[Block, tuple[float, float]]:
+    """The block with all ground that can lay over it, and the heights there."""
     rim = (heights[1] - heights[0] + 50.0) * LAYOVER_REACH + 20.0 * FACET_M
     wide = block.padded(int(rim / lattice.pixel_m) + 1)
     low, high = dem.height_range(_lonlat_bounds(lattice, wide))
-    heights = min(heights[0], low), max(heights[1], high)
+    return wide, (min(heights[0], low), max(heights[1], high))
+
+
+def _cells(
+    model: RadarModel,
+    facets: MapLattice,
+    factor: int,
+    wide: Block,
+    window: tuple[tuple[int, int], tuple[int, int]],
+    heights: tuple[float, float],
+) -> list[PlannedBlock]:
+    """Cells of a wide block of the map, whose pixels are factor × factor facets, that reach into the window."""
     first_row, first_col = wide.row0 * factor // CELL_PX, wide.col0 * factor // CELL_PX
     last_row = ((wide.row0 + wide.height) * factor - 1) // CELL_PX
     last_col = ((wide.col0 + wide.width) * factor - 1) // CELL_PX
@@ -146,7 +155,7 @@ def _cells(
         for col in range(first_col, last_col + 1)
     ]
     reached = _reach(model, facets, candidates, heights)
-    return [c for c in reached if _meets(c, window[0], window[1])], heights
+    return [c for c in reached if _meets(c, window[0], window[1])]
 
 
 def sample_places(lattice: MapLattice, blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:

@@ -201,6 +201,7 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
             flatten=settings.backscatter == "gamma0_rtc",
             what=annotation.meta.product_id,
             block_px=block_px,
+            around="layover_shadow" in settings.layers,
         )
     about = _describe(ordered, channels, annotation, settings, speckle, (crs, gsd_m, whole), pair)
     about = replace(

@@ -25,7 +25,8 @@ from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, ground_pos
 from landcover_cli.sar.resample import bilinear_yx
 from landcover_cli.sar.shadow import cast_shadow
 from landcover_cli.sar.speckle import SpeckleFilter
-from landcover_cli.sar.terrain import layover_shadow, local_incidence_deg, range_direction, search_halo_px
+from landcover_cli.sar.terrain import local_incidence_deg
+from landcover_cli.sar.visibility import CODE_NODATA, layover_shadow
 
 Float32Array = NDArray[np.float32]
 LAYERS = ("incidence", "layover_shadow")
@@ -112,31 +113,22 @@ def geocode_scene(
 def _map_block(
     model: RadarModel, dem: Dem, plan: ScenePlan, strips: _Strips, block: Block, layers: Sequence[str]
 ) -> SceneBlock:
-    relief = plan.height_range_m[1] - plan.height_range_m[0]
     halo = 1 if "incidence" in layers else 0
-    if "layover_shadow" in layers:
-        halo = search_halo_px(relief, plan.lattice.pixel_m)
     wide = block.padded(halo)
     nodes = ground_nodes(plan.lattice, wide)
-    seeds = seed_times(model, nodes)
     height = dem.heights(plan.lattice, wide)
-    place = geocode(model, nodes, seeds, wide, height)
+    place = geocode(model, nodes, seed_times(model, nodes), wide, height)
     inner = slice(halo, halo + block.height), slice(halo, halo + block.width)
     line, pixel = place.line[inner], place.pixel[inner]
     bands = strips.sample(line, pixel)
     incidence: Float32Array | None = None
     codes: NDArray[np.uint8] | None = None
-    if halo:
-        position = ground_positions(nodes, wide, height)
-        seen = _inside(model, line, pixel)
-        if "incidence" in layers:
-            rim = slice(halo - 1, halo + block.height + 1), slice(halo - 1, halo + block.width + 1)
-            incidence = local_incidence_deg(model, np.ascontiguousarray(position[rim]), place.time_s[inner])
-            incidence[~seen] = np.nan
-        if "layover_shadow" in layers:
-            direction = range_direction(model, nodes, seeds)
-            codes = layover_shadow(model, nodes, direction, block, halo, height, place, position)
-            codes[~seen] = 255
+    if "incidence" in layers:
+        incidence = local_incidence_deg(model, ground_positions(nodes, wide, height), place.time_s[inner])
+        incidence[~_inside(model, line, pixel)] = np.nan
+    if "layover_shadow" in layers:
+        codes = layover_shadow(model, plan.lattice, block, dem.heights, plan.height_range_m)
+        codes[~_inside(model, line, pixel)] = CODE_NODATA
     return SceneBlock(block, bands, incidence, codes)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_cli.sar.geocoding import RadarModel, seed_times
-from landcover_cli.sar.ground import Block, MapLattice, ground_nodes
+from landcover_cli.sar.ground import Block, GroundNodes, MapLattice, ground_nodes, read_only
 from landcover_cli.sar.rowkernels import (
     ORBIT_STEP_S,
     ROW_PX,
@@ -80,18 +80,7 @@ def cast_shadow(
     if step is not None and not _may_shade(ground, step, _steepest_lit_m(direction)):
         return None
     wide_nodes = ground_nodes(lattice, nearer)
-    look = np.empty(nearer.shape_yx)
-    _looks(
-        model.orbit,
-        model.orbit_start_s,
-        wide_nodes.surface_m,
-        wide_nodes.normal,
-        np.ascontiguousarray(seed_times(model, wide_nodes)[..., None]),
-        wide_nodes.frame,
-        (nearer.row0, nearer.col0),
-        ground,
-        look,
-    )
+    look = look_angles(model, wide_nodes, seed_times(model, wide_nodes), nearer, ground)
     bound = np.full(look.shape, np.inf)
     if step is not None:
         running_extreme(look, step, bound)
@@ -110,6 +99,36 @@ def cast_shadow(
         out,
     )
     return out if found else None
+
+
+def look_angles(
+    model: RadarModel, nodes: GroundNodes, seeds_s: FloatArray, block: Block, height_m: FloatArray
+) -> FloatArray:
+    """What grows with the look angle: −cos of the angle at the satellite between the Earth's centre and a place.
+
+    Args:
+        model: The product.
+        nodes: Nodes around the block.
+        seeds_s: `seed_times` of the nodes.
+        block: The pixels.
+        height_m: [h, w] heights above the ellipsoid, NaN for unknown.
+
+    Returns:
+        [h, w] −1..1, NaN where the height is unknown.
+    """
+    out = np.empty(block.shape_yx)
+    _looks(
+        model.orbit,
+        model.orbit_start_s,
+        nodes.surface_m,
+        nodes.normal,
+        read_only(seeds_s[..., None]),
+        nodes.frame,
+        (block.row0, block.col0),
+        np.ascontiguousarray(height_m, dtype=np.float64),
+        out,
+    )
+    return out
 
 
 def _near_side(cell: Block, direction: RangeDirection, relief_m: float) -> Block | None:
@@ -223,7 +242,8 @@ def _looks(
                 piece, end = piece_stretch(orbit, start_s, times, begin)
                 look_stretch(orbit[piece], start_s + piece * ORBIT_STEP_S, end - begin, scratch[begin:])
                 begin = end
-            out[r, first : first + count] = scratch[SLANT * ROW_PX : SLANT * ROW_PX + count]
+            for c in range(count):
+                out[r, first + c] = scratch[SLANT * ROW_PX + c]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""What the terrain does to the radar's view: local incidence, layover and shadow.
+"""What the terrain does to the radar's view: local incidence, and which way the range grows.
 
 All of it is computed on the map grid from Earth-centred positions, so that no map projection bends an angle.
 """
@@ -12,18 +12,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_cli.sar.geocoding import RadarCoordinates, RadarModel, satellite_position
-from landcover_cli.sar.ground import Block, GroundNodes
+from landcover_cli.sar.geocoding import RadarModel, satellite_position
+from landcover_cli.sar.ground import GroundNodes
 from landcover_cli.sar.rangedoppler import orbit_piece
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-CodeArray = NDArray[np.uint8]
 
-SEEN = 0
-LAYOVER = 1
-SHADOW = 2
-CODE_NODATA = 255
 # Relief that the search for layover and shadow adds to the block's own, against rounding and the Earth's curvature.
 RELIEF_MARGIN_M = 15.0
 
@@ -105,73 +100,6 @@ def range_direction(model: RadarModel, nodes: GroundNodes, seeds_s: FloatArray) 
     return RangeDirection(steps, metres, np.sqrt(1.0 - cosine**2) / cosine)
 
 
-def search_halo_px(relief_m: float, pixel_m: float, incidence_deg: tuple[float, float] = (18.0, 47.0)) -> int:
-    """How far a slope can throw layover or shadow.
-
-    Args:
-        relief_m: Highest minus lowest height of the scene.
-        pixel_m: Pixel size.
-        incidence_deg: Smallest and largest incidence angle of the mode (IW and EW: 18° to 47°).
-
-    Returns:
-        Pixels of halo within which every layover and shadow of the relief is found.
-    """
-    reach = max(1.0 / math.tan(math.radians(incidence_deg[0])), math.tan(math.radians(incidence_deg[1])))
-    return math.ceil((relief_m + RELIEF_MARGIN_M) * reach / pixel_m) + 2
-
-
-def layover_shadow(
-    model: RadarModel,
-    nodes: GroundNodes,
-    direction: RangeDirection,
-    block: Block,
-    halo_px: int,
-    height_m: FloatArray,
-    coordinates: RadarCoordinates,
-    position_m: FloatArray,
-) -> CodeArray:
-    """Codes of layover and shadow, by looking along the range line of each pixel.
-
-    Layover: another place nearer to the track has the same or a larger slant range, or one farther away the same or a
-    smaller one. Shadow: a nearer place is seen under the same or a larger look angle. The search ends where the relief
-    of the padded block cannot reach any more.
-
-    Args:
-        model: The product.
-        nodes: Nodes around the padded block.
-        direction: `range_direction` of the nodes.
-        block: The block without its halo.
-        halo_px: Rim of the following arrays around the block; `search_halo_px` of the scene's relief.
-        height_m: [h + 2 halo, w + 2 halo] heights above the ellipsoid.
-        coordinates: `geocode` of the padded block.
-        position_m: [h + 2 halo, w + 2 halo, 3] its positions.
-
-    Returns:
-        [h, w] uint8: 0 seen, 1 layover, 2 shadow, 3 both, 255 nodata.
-    """
-    out = np.empty(block.shape_yx, dtype=np.uint8)
-    look = np.empty(height_m.shape)
-    _look(model.orbit, model.orbit_start_s, position_m, coordinates.time_s, look)
-    finite = height_m[np.isfinite(height_m)]
-    low = float(finite.min()) - RELIEF_MARGIN_M if finite.size else 0.0
-    high = float(finite.max()) + RELIEF_MARGIN_M if finite.size else 0.0
-    _march(
-        np.ascontiguousarray(height_m, dtype=np.float64),
-        coordinates.slant_m,
-        look,
-        np.ascontiguousarray(direction.step_rc),
-        direction.step_m,
-        direction.tan_incidence,
-        nodes.frame,
-        (block.row0, block.col0),
-        halo_px,
-        low,
-        high,
-        out,
-    )
-    return out
-
-
 @numba.njit(nogil=True, cache=True)
 def _incidence(orbit: FloatArray, start_s: float, position: FloatArray, time_s: FloatArray, out: Float32Array) -> None:
     for r in range(out.shape[0]):
@@ -194,69 +122,3 @@ def _incidence(orbit: FloatArray, start_s: float, position: FloatArray, time_s: 
             # min and max would turn NaN into a number.
             angle = np.nan if np.isnan(cosine) else math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
             out[r, c] = np.float32(angle)
-
-
-@numba.njit(nogil=True, cache=True)
-def _look(orbit: FloatArray, start_s: float, position: FloatArray, time_s: FloatArray, out: FloatArray) -> None:
-    """−cos of the angle at the satellite between the Earth's centre and the place: grows with the look angle."""
-    for r in range(out.shape[0]):
-        for c in range(out.shape[1]):
-            px, py, pz, _vx, _vy, _vz, _ax, _ay, _az = orbit_piece(orbit, start_s, time_s[r, c])
-            dx, dy, dz = position[r, c, 0] - px, position[r, c, 1] - py, position[r, c, 2] - pz
-            lengths = math.sqrt((px * px + py * py + pz * pz) * (dx * dx + dy * dy + dz * dz))
-            out[r, c] = (px * dx + py * dy + pz * dz) / lengths
-
-
-@numba.njit(nogil=True, cache=True)
-def _march(
-    height: FloatArray,
-    slant: FloatArray,
-    look: FloatArray,
-    step_rc: FloatArray,
-    step_m: FloatArray,
-    tan_incidence: FloatArray,
-    frame: tuple[int, int, int],
-    origin: tuple[int, int],
-    halo: int,
-    low: float,
-    high: float,
-    out: CodeArray,
-) -> None:
-    node_step, node_row0, node_col0 = frame
-    for r in range(out.shape[0]):
-        i = (origin[0] + r) // node_step - node_row0
-        for c in range(out.shape[1]):
-            y, x = r + halo, c + halo
-            here, seen = slant[y, x], look[y, x]
-            j = (origin[1] + c) // node_step - node_col0
-            dr, dc, metres, tangent = step_rc[i, j, 0], step_rc[i, j, 1], step_m[i, j], tan_incidence[i, j]
-            if np.isnan(here) or np.isnan(dr):
-                out[r, c] = CODE_NODATA
-                continue
-            code = SEEN
-            # A nearer place as far away must lie lower by distance × tan(incidence); a farther one higher by as much.
-            near = halo if metres <= 0.0 else min(halo - 1, int((height[y, x] - low) / (metres * tangent)) + 1)
-            far = min(halo - 1, int((high - height[y, x]) / (metres * tangent)) + 1)
-            dark = min(halo - 1, int((high - height[y, x]) * tangent / metres) + 1)
-            for k in range(1, max(near, dark) + 1):
-                if k <= near and not code & LAYOVER and _sample(slant, y - k * dr, x - k * dc) >= here:
-                    code |= LAYOVER
-                if k <= dark and not code & SHADOW and _sample(look, y - k * dr, x - k * dc) >= seen:
-                    code |= SHADOW
-            k = 1
-            while k <= far and not code & LAYOVER:
-                if _sample(slant, y + k * dr, x + k * dc) <= here:
-                    code |= LAYOVER
-                k += 1
-            out[r, c] = code
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _sample(values, y, x):  # type: ignore[no-untyped-def]
-    """Bilinear value inside the array; NaN compares false, so that unknown ground hides nothing."""
-    i, j = int(y), int(x)
-    v, u = y - i, x - j
-    i1, j1 = min(i + 1, values.shape[0] - 1), min(j + 1, values.shape[1] - 1)
-    top = values[i, j] + u * (values[i, j1] - values[i, j])
-    low = values[i1, j] + u * (values[i1, j1] - values[i1, j])
-    return top + v * (low - top)

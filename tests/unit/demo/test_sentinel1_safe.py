@@ -24,10 +24,17 @@ from landcover_cli.io.safe_s1 import S1Product, open_measurement, open_s1_produc
 from landcover_cli.sar.calibration import calibrate, prepare_radiometry
 from landcover_cli.sar.flattening import flatten, gamma_area
 from landcover_cli.sar.geocoding import RadarModel, geocode, locate, radar_model, seed_times
-from landcover_cli.sar.ground import ellipsoid_surface, ground_nodes, ground_positions, lattice_of
+from landcover_cli.sar.ground import (
+    Block,
+    MapLattice,
+    ellipsoid_surface,
+    ground_nodes,
+    ground_positions,
+    lattice_of,
+)
 from landcover_cli.sar.orbit import interpolate_orbit
 from landcover_cli.sar.resample import bilinear_yx
-from landcover_cli.sar.terrain import LAYOVER, layover_shadow, range_direction, search_halo_px
+from landcover_cli.sar.visibility import LAYOVER, layover_shadow
 
 ASCENDING, DESCENDING = 44, 95
 LEFT, TOP = 345_600.0, 5_379_840.0
@@ -259,16 +266,17 @@ def test_steep_terrain_lays_over(tmp_path: Path) -> None:
     geometry = make_geometry(ASCENDING, GRID, ridge)
     path = write_grd_safe(tmp_path, geometry, constant(0.1, 0.02), when=DAY, seed=5, speckled=False)
     product, model = open_model(path)
-    halo = search_halo_px(300.0, 10.0)
-    lattice, padded, height, nodes, seeds, coordinates, position = map_view(model, ridge, rim_m=10.0 * halo)
-    block = padded.padded(-halo)
-    direction = range_direction(model, nodes, seeds)
-    code = layover_shadow(model, nodes, direction, block, halo, height, coordinates, position)
-    inner = (slice(halo, -halo), slice(halo, -halo))
+    lattice, block, _, _, _, coordinates, _ = map_view(model, ridge)
+
+    def heights(_lattice: MapLattice, part: Block) -> np.ndarray:
+        east = lattice.x0 + lattice.dx * (part.col0 + np.arange(part.width) + 0.5)
+        return np.ascontiguousarray(np.broadcast_to(ridge(east[None, :], np.zeros((part.height, 1))), part.shape_yx))
+
+    code = layover_shadow(model, lattice, block, heights, (500.0, 800.0))
     layover = (code & LAYOVER) > 0
     assert 0.1 < layover.mean() < 0.7
     beta0 = brightness(product, "VV")
-    seen = bilinear_yx(beta0, (0, 0), coordinates.line[inner], coordinates.pixel[inner])
+    seen = bilinear_yx(beta0, (0, 0), coordinates.line, coordinates.pixel)
     flat_beta0 = 0.1 / np.tan(np.radians(geometry.incidence_deg[geometry.shape_yx[1] // 2]))
     east = lattice.x0 + lattice.dx * (block.col0 + np.arange(block.width) + 0.5)
     far = np.broadcast_to(np.abs(east - MIDDLE[0]) > 700, code.shape)

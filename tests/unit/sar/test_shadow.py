@@ -7,13 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy import ndimage
+from visibility_oracle import codes_by_marching
 
 from landcover_cli.sar import shadow
 from landcover_cli.sar.flattening import gamma_area, reference_areas
 from landcover_cli.sar.geocoding import RadarModel, geocode, seed_times
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, ground_positions
 from landcover_cli.sar.shadow import cast_shadow, main_step, running_extreme
-from landcover_cli.sar.terrain import SHADOW, layover_shadow, range_direction, search_halo_px
+from landcover_cli.sar.terrain import range_direction
+from landcover_cli.sar.visibility import SHADOW
 
 LATTICE = MapLattice("EPSG:32633", 0.0, 0.0, 10.0, -10.0)
 CELL = Block(-464_000, 33_000, 97, 97)
@@ -31,14 +33,7 @@ def _terrain(relief: float, smooth: float, seed: int = 1) -> Callable[[MapLattic
 
 
 def _codes(model: RadarModel, heights: Callable[[MapLattice, Block], np.ndarray], relief: float) -> np.ndarray:
-    halo = search_halo_px(relief, 10.0)
-    wide = CELL.padded(halo)
-    height, nodes = heights(LATTICE, wide), ground_nodes(LATTICE, wide)
-    seeds = seed_times(model, nodes)
-    place = geocode(model, nodes, seeds, wide, height)
-    position = ground_positions(nodes, wide, height)
-    direction = range_direction(model, nodes, seeds)
-    return layover_shadow(model, nodes, direction, CELL, halo, height, place, position)
+    return codes_by_marching(model, LATTICE, CELL, heights, relief)
 
 
 @pytest.mark.parametrize(("relief", "smooth"), [(800.0, 12.0), (1500.0, 20.0), (300.0, 30.0)])
