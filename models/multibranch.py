@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models._backbone import Features
 from models._transformer import Block
 from models.batch import Modality
 from models.layers import DayEncoding, align, complete, dates_as_channels, ordered
@@ -201,6 +202,7 @@ class Model(nn.Module):
         if mode not in {"temporal", "literal"}:
             raise ValueError(f"mode = {mode!r}: choose temporal or literal")
         self.ports = tuple(ports)
+        self.width = width
         self.multiple = patch if mode == "literal" else 1
         sizes = (width, depth, heads, hidden, dropout)
         self.branches = nn.ModuleDict(
@@ -218,6 +220,29 @@ class Model(nn.Module):
         whole = complete(aligned, self.ports)
         fused: Tensor = self.attention(torch.cat([self.branches[name](item) for name, item in whole.items()], 1))
         return fused[..., :height, :width]
+
+    def _only_branch(self) -> TemporalBranch:
+        branch = self.branches[self.ports[0].name]
+        if len(self.ports) != 1 or not isinstance(branch, TemporalBranch):
+            raise ValueError("multibranch has features per date with one input in mode temporal only")
+        return branch
+
+    def encode(self, inputs: dict[str, Modality]) -> Features:
+        """Features of every date by itself, for reconstruction of missing dates; one input, mode `temporal`.
+
+        Raises:
+            ValueError: Several inputs, or mode `literal`.
+        """
+        branch = self._only_branch()
+        aligned, size = align(inputs, self.ports, 1)
+        item = aligned[self.ports[0].name]
+        return Features(branch.encode(item), item.valid, item.doy, size)
+
+    def predict(self, features: Features) -> Tensor:
+        """Logits ``[B, K, H, W]`` from features per date."""
+        collected = self._only_branch().collect(features.x, features.valid, features.doy)
+        logits: Tensor = self.head(self.attention(collected))
+        return logits
 
     def forward(self, inputs: dict[str, Modality]) -> Tensor:
         """Logits ``[B, K, H, W]``."""

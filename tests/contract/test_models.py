@@ -20,11 +20,12 @@ S2 = Port("s2", "series", ("a", "b", "c"), 10.0, "reflectance", mean=(0.0,) * 3,
 S1 = Port("s1", "series", ("vv", "vh"), 10.0, "gamma0_linear", "db", (0.0,) * 2, (1.0,) * 2)
 DEM = Port("dem", "image", ("elevation",), 20.0, "m", mean=(0.0,), std=(1.0,), optional=True)
 S2_OF_FIVE = dataclasses.replace(S2, length=5)
+S1_OF_FIVE = dataclasses.replace(S1, length=5)
 SPECTRA = Port("spectra", "image", ("k", "l", "m", "n"), 10.0, "reflectance", mean=(0.0,) * 4, std=(1.0,) * 4)
 S2_COARSE = dataclasses.replace(S2, gsd_m=20.0, optional=True)
 # The first that a network takes of each group: several inputs, one input.
 PORT_GROUPS = (
-    ((S2, S1, DEM), (SPECTRA, S2_COARSE)),
+    ((S2, S1, DEM), (SPECTRA, S2_COARSE), (S2_OF_FIVE, S1_OF_FIVE, DEM)),
     ((S2,), (S2_OF_FIVE,), (SPECTRA,)),
 )
 
@@ -45,7 +46,9 @@ def port_sets(network: type) -> list[tuple[Port, ...]]:
     return found
 
 
-CASES = [(name, ports) for name in NETWORKS for ports in port_sets(registry.load("model", name))]
+# Networks that give a series (translation) have tests of their own.
+MAPPERS = [name for name in NETWORKS if getattr(registry.load("model", name), "OUTPUT", "map") == "map"]
+CASES = [(name, ports) for name in MAPPERS for ports in port_sets(registry.load("model", name))]
 WITH_SERIES = [case for case in CASES if any(port.kind == "series" for port in case[1])]
 each_case = pytest.mark.parametrize(("name", "ports"), CASES, ids=[f"{n}-{len(p)}" for n, p in CASES])
 
