@@ -21,9 +21,12 @@ import rasterio
 from affine import Affine
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
+from PIL import Image as PngImage
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 from scipy import ndimage
 
+from landcover_cli.demo.sentinel1_annotated import simulate_under_annotation
 from landcover_cli.demo.sentinel1_geometry import make_geometry
 from landcover_cli.demo.sentinel1_ground import MapGrid, dem_heights
 from landcover_cli.demo.sentinel1_safe import write_grd_safe
@@ -45,6 +48,11 @@ PAIR_CROP = (slice(230, 470), slice(330, 570))
 GRID = MapGrid(32633, 345_600.0, 5_379_840.0, 256, 256)
 DEM_MARGIN_PX = 400
 ORBIT, DAY = 44, date(2021, 1, 16)
+SLC_ANNOTATION = "s1/eo_tools_morocco/SAFE/*.SAFE"
+# First line, first sample, lines, samples; and the ground within them.
+SLC_BOX = (4100, 8000, 900, 4000)
+SLC_CRS = "EPSG:32629"
+SLC_AREA_M = (550_000.0, 3_458_000.0, 558_000.0, 3_466_000.0)
 
 
 def write_grey(path: Path, power: Image, limits: StretchLimits | None = None) -> None:
@@ -206,6 +214,73 @@ def draw_geometry(out: Path, folder: Path) -> Image:
     return np.asarray(read_band(on_map(product, dem, folder, "gamma0_rtc", "none") / "data.tif"), np.float32)
 
 
+def polarised(folder: Path, data: Path) -> tuple[Path, S1Settings]:
+    """An SLC of seeded parcels under real annotation: powers, and how much of VH is VV turned in phase."""
+    product = next(iter(sorted(data.glob(SLC_ANNOTATION))))
+    rng = np.random.default_rng(SEED + 2)
+    line0, pixel0, lines, pixels = SLC_BOX
+    place = rng.uniform(0.0, 1.0, (45, 2))
+    power = 10 ** (rng.uniform(-12.0, -6.0, 45) / 10)
+    ratio, share = 10 ** (rng.uniform(-11.0, -3.0, 45) / 10), rng.uniform(0.0, 0.95, 45)
+
+    def parcel(line: NDArray[Any], pixel: NDArray[Any]) -> NDArray[np.int64]:
+        y, x = (line - line0) / lines, (pixel - pixel0) / pixels
+        return np.asarray(((y[..., None] - place[:, 0]) ** 2 + (x[..., None] - place[:, 1]) ** 2).argmin(-1))
+
+    safe = simulate_under_annotation(
+        product, folder, sigma0_db=lambda line, pixel: power[parcel(line, pixel)], seed=SEED, window=SLC_BOX
+    )
+    window = Window(pixel0, line0, pixels, lines)
+    with rasterio.open(next(safe.glob("measurement/*-vv-*"))) as source:
+        vv = source.read(1, window=window)
+    own = parcel(line0 + np.arange(lines)[:, None], pixel0 + np.arange(pixels)[None, :])
+    with rasterio.open(next(safe.glob("measurement/*-vh-*")), "r+") as target:
+        mixed = share[own] * vv * 1j + np.sqrt(1.0 - share[own] ** 2) * target.read(1, window=window)
+        vh = np.sqrt(ratio[own]) * mixed
+        target.write((np.rint(vh.real) + 1j * np.rint(vh.imag)).astype(np.complex64), 1, window=window)
+    settings = S1Settings(
+        dem="flat:0",
+        denoise="off",
+        backscatter="sigma0",
+        layers=("entropy", "alpha", "dprvi", "rvi"),
+        crs=SLC_CRS,
+        gsd_m=40.0,
+        area_m=SLC_AREA_M,
+    )
+    return safe, settings
+
+
+def draw_polarimetry(out: Path, folder: Path, data: Path) -> None:
+    """The polarimetric layers of a simulated SLC."""
+    safe, settings = polarised(folder, data)
+    made = folder / "polarimetry"
+    made.mkdir()
+    preprocess_s1(prepare_s1([open_s1_product(safe)], settings), made)
+    with rasterio.open(made / "data.tif") as source:
+        vv, vh = source.read()
+    shown = {
+        "VV, dB": (to_db(vv), -14, -5, "gray"),
+        "VH, dB": (to_db(vh), -25, -8, "gray"),
+        "entropy H": (read_band(made / "entropy.tif"), 0, 1, "viridis"),
+        "alpha, degrees": (read_band(made / "alpha.tif"), 0, 45, "viridis"),
+        "DpRVI": (read_band(made / "dprvi.tif"), 0, 1, "YlGn"),
+        "RVI": (read_band(made / "rvi.tif"), 0, 2, "YlGn"),
+    }
+    for name, titles in (("polarimetry_1", list(shown)[:3]), ("polarimetry_2", list(shown)[3:])):
+
+        def draw(axes: Any, titles: Sequence[str] = titles) -> None:
+            for axis, title in zip(axes, titles, strict=True):
+                values, low, high, colours = shown[title]
+                image = axis.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+                axis.figure.colorbar(image, ax=axis, shrink=0.7, ticks=np.linspace(low, high, 5), format="%.3g")
+
+        picture(out / f"{name}.png", titles, draw)
+        # Speckle in colour: fewer colours show as much and take less than half of the room.
+        with PngImage.open(out / f"{name}.png") as drawn:
+            few = drawn.convert("RGB").quantize(256)
+        few.save(out / f"{name}.png", optimize=True)
+
+
 def main() -> None:
     """Draw everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +294,8 @@ def main() -> None:
     if options.data is None:
         draw_filters(options.out, simulated, (slice(None), slice(None)))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        draw_polarimetry(options.out, Path(folder), options.data)
     draw_filters(options.out, real_image(options.data), SLC_CROP)
     dates = np.stack([read_power(path) for path in sorted(options.data.glob(PAIR))])
     # Outside of the swath these maps are 0; a zero sample of an SLC, in contrast, is a measured value.

@@ -33,7 +33,8 @@ def register(app: typer.Typer) -> None:
 
 def s2(
     products: Annotated[
-        list[str], typer.Argument(help="SAFE folders or zips (Level-2A), or STAC files or URLs.", metavar="PRODUCT...")
+        list[str],
+        typer.Argument(help="SAFE folders or zips of one level, or STAC files or URLs.", metavar="PRODUCT..."),
     ],
     out: options.Out,
     aoi: Annotated[Path | None, typer.Option(help="Polygon file; only its bounds are read.")] = None,
@@ -42,7 +43,10 @@ def s2(
     ] = None,
     res: Annotated[float, typer.Option(min=0.1, help="Pixel edge in metres.")] = 10.0,
     bands: Annotated[str, typer.Option(help="Bands in order, separated by commas.")] = "",
-    mask: Annotated[str, typer.Option(help="Mask plug-in (see `lc plugins`).")] = "scl",
+    mask: Annotated[str, typer.Option(help="Mask plug-in (see `lc plugins`); default: scl, for Level-1C fmask.")] = "",
+    mask_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the mask, e.g. keep_snow=true.")
+    ] = None,
     offset: Annotated[
         str, typer.Option(help="Radiometric offset: auto, applied (taken out already) or in_pixels.")
     ] = "auto",
@@ -57,7 +61,7 @@ def s2(
     _check("--offset", offset, ("auto", "applied", "in_pixels"))
     _check("--resampling", resampling, ("bilinear", "nearest"))
     scenes = _scenes(products)
-    settings = _settings(scenes[0], aoi, crs, res, bands, mask, offset, resampling)
+    settings = _settings(scenes[0], aoi, crs, res, bands, (mask, mask_values(mask_option or [])), offset, resampling)
     if aoi is not None:
         _refuse_elsewhere(scenes, settings, aoi)
     records = []
@@ -92,7 +96,12 @@ def _scenes(products: list[str]) -> list[Scene]:
         if "://" in product or product.endswith((".json", ".geojson")):
             scenes += read_stac(product, SENSOR)
         else:
-            scenes.append(read_safe_s2(Path(product)))
+            scenes.append(read_safe_s2(Path(product), None))
+    levels = {scene.sensor: scene.id for scene in scenes}
+    if len(levels) > 1:
+        raise InputError(
+            f"Level-1C and Level-2A are mixed: {' and '.join(levels.values())}", remedy="give products of one level"
+        )
     seen: set[str] = set()
     for scene in scenes:
         if scene.id in seen:
@@ -102,7 +111,14 @@ def _scenes(products: list[str]) -> list[Scene]:
 
 
 def _settings(
-    first: Scene, aoi: Path | None, crs: str | None, res: float, bands: str, mask: str, offset: str, resampling: str
+    first: Scene,
+    aoi: Path | None,
+    crs: str | None,
+    res: float,
+    bands: str,
+    mask: tuple[str, dict[str, Any]],
+    offset: str,
+    resampling: str,
 ) -> S2Settings:
     from landcover_cli.config.sources import S2_LAND_BANDS
     from landcover_cli.core.grid import metric_crs
@@ -111,15 +127,17 @@ def _settings(
     from landcover_cli.io.safe_s2 import require_bands
     from landcover_cli.io.vector import aoi_on_grid, read_aoi
     from landcover_cli.registry import load
-    from landcover_cli.sensors.sentinel2 import SENSOR
 
+    sensor = load("sensor", first.sensor)
     names = tuple(bands.split(",")) if bands else S2_LAND_BANDS
-    unknown = [name for name in names if name not in SENSOR.band_names()]
+    unknown = [name for name in names if name not in sensor.band_names()]
     if unknown:
         raise UsageError(
-            f"--bands: {SENSOR.name} has no band {unknown[0]!r}", remedy=f"its bands: {', '.join(SENSOR.band_names())}"
+            f"--bands: {sensor.name} has no band {unknown[0]!r}", remedy=f"its bands: {', '.join(sensor.band_names())}"
         )
     require_bands(first, names, first.id)
+    plugin = load("mask", mask[0] or ("fmask" if first.sensor == "sentinel2_l1c" else "scl"))
+    plugin.options(mask[1])
     own_crs, whole = _ground(first, names[0])
     target = metric_crs(crs, "--crs") if crs else own_crs
     if aoi is not None:
@@ -133,10 +151,29 @@ def _settings(
         gsd_m=res,
         area_m=snap_out(area, res),
         bands=names,
-        mask=load("mask", mask),
+        mask=plugin,
+        mask_options=mask[1],
         resampling=resampling,  # type: ignore[arg-type]
         offset=offset,  # type: ignore[arg-type]
     )
+
+
+def mask_values(values: list[str]) -> dict[str, float | bool | str]:
+    """``NAME=VALUE`` … of a mask: true, false, a number, else text.
+
+    Raises:
+        UsageError: Not of that form.
+    """
+    found: dict[str, float | bool | str] = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"--mask-option {text!r} is not NAME=VALUE", remedy="write e.g. keep_snow=true")
+        try:
+            found[name] = value == "true" if value in {"true", "false"} else float(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _refuse_elsewhere(scenes: list[Scene], settings: S2Settings, aoi: Path) -> None:
@@ -323,7 +360,10 @@ def _s1_one(
 def _s1_record(prepared: PreparedS1, target: Path) -> dict[str, Any]:
     about = prepared.about
     height, width = about.lattice.shape_yx
-    keys = ("products", "orbit", "ipf", "dem", "denoise", "border_noise", "backscatter", "speckle", "orbit_direction")
+    keys = (
+        "products", "orbit", "ipf", "dem", "denoise", "border_noise", "backscatter", "speckle", "orbit_direction",
+        "layers", "multilook", "polarimetry", "bistatic",
+    )  # fmt: skip
     return {
         "observation": str(target),
         "id": about.id,
@@ -333,7 +373,7 @@ def _s1_record(prepared: PreparedS1, target: Path) -> dict[str, Any]:
         "bounds_m": list(about.bounds_m),
         "shape": [height, width],
         "reads_px": list(prepared.reads_px),
-        **{key: about.facts[key] for key in keys},
+        **{key: about.facts[key] for key in keys if key in about.facts},
     }
 
 

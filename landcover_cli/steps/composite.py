@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landcover_cli.core.bands import POLARIMETRIC_UNITS
 from landcover_cli.core.grid import ProductGrid, Tile
 from landcover_cli.core.lattice import Lattice, intersect
 from landcover_cli.core.plan import PlanContext, Region, Step
@@ -35,6 +36,7 @@ _SENSORS = {
     "sentinel1_grd": "sentinel1",
     "sentinel1_slc": "sentinel1",
     "sentinel1_rtc": "sentinel1",
+    "sentinel2_l1c": "sentinel2_l1c",
     "sentinel2_l2a": "sentinel2",
 }
 """Sources whose scenes become observations first."""
@@ -240,8 +242,10 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
     scenes = inputs.group("scene")
     if section["type"] in _SENSORS:
         items: Sequence[str] = sorted(scenes)
-        bands = _bands(section)
-        spec = _spec(unit, name, section, bands, {"method": method, "items": items})
+        attrs: dict[str, Any] = {"method": method, "items": items}
+        if section.get("polarimetry"):
+            attrs["band_units"] = {band: POLARIMETRIC_UNITS[band] for band in section["polarimetry"]}
+        spec = _spec(unit, name, section, _bands(section), attrs)
         folders = [scenes[key] for key in items]
         composite_observations(folders, out / CUBE, spec, method, ctx.check, ctx.memory_bytes)
         return

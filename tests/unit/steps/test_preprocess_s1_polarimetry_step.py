@@ -98,6 +98,8 @@ def test_names_are_the_same_everywhere() -> None:
 def test_indices_of_a_grd_are_bands_whose_mean_is_that_of_the_dates(grd: Path, tmp_path: Path) -> None:
     scenes, cube = carry_out(of_grd(grd, polarimetry=["rvi", "theta_c"]), tmp_path)
     assert cube.bands == ("VV", "VH", "rvi", "theta_c") and cube.units == "gamma0_linear" and len(scenes) == 2
+    attrs = json.loads(next((tmp_path / "composite").rglob("cube.zarr/zarr.json")).read_text())["attributes"]
+    assert attrs["band_units"] == {"rvi": "1", "theta_c": "deg"}
     left, bottom, right, top = cube.bounds_m
     window = cube.read((left, bottom, right, top))
     both = window.n_clear_tyx[0] == 2
