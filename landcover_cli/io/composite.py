@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from landcover_cli.composites import Composite, Frame, Look, Reduction
 from landcover_cli.compute import Executor, SerialExecutor
@@ -285,6 +284,8 @@ def _distance_m(mask_yx: np.ndarray, gsd_m: float, most_m: float) -> np.ndarray:
     bad = mask_yx == MASK_BAD
     if not bad.any():
         return np.full(mask_yx.shape, most_m)
+    from scipy import ndimage
+
     distance: np.ndarray = ndimage.distance_transform_edt(~bad, sampling=gsd_m)
     return np.minimum(distance, most_m)
 
