@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 from landcover_cli.config.base import Section
 
 
-class LabelsConfig(Section):
-    """Reference labels and their legend."""
+class LabelSourceConfig(Section):
+    """One file of labels."""
 
     source: str = Field(
         description="Polygons, points (GeoPackage, GeoJSON, GeoParquet) or a class raster, relative to the "
@@ -20,10 +20,30 @@ class LabelsConfig(Section):
         None, description="Layer of a GeoPackage, or variable of a NetCDF; default: the only one."
     )
     attribute: str | None = Field(None, description="Attribute of vector labels that holds the class code or name.")
-    legend: str = Field(description="Legend file (YAML): codes, names, colours, descriptions.")
-    crosswalk: str | None = Field(None, description="Crosswalk file (YAML) from the labels' codes to the legend's.")
+    crosswalk: str | None = Field(
+        None, description="Crosswalk file (YAML), or `lc:NAME`, from the labels' codes to the legend's."
+    )
     rule: Literal["centre", "all_touched"] = Field("centre", description="Which pixels a polygon labels.")
     ignore: tuple[int, ...] = Field((), description="Codes that mean `no label`.")
+    weight: float = Field(1.0, gt=0, description="What a label of this file counts in training.")
+    weight_attribute: str | None = Field(
+        None, description="Attribute of vector labels, a number from 0 up, that `weight` is multiplied by."
+    )
+    valid_from: str | None = Field(
+        None,
+        description="Attribute of vector labels with the first day that they hold for; labels that hold for no day of "
+        "the region's period are left out and counted.",
+    )
+    valid_to: str | None = Field(None, description="Attribute of vector labels with the last day that they hold for.")
+
+
+class LabelsConfig(LabelSourceConfig):
+    """Reference labels and their legend."""
+
+    legend: str = Field(description="Legend file (YAML), or `lc:NAME`: codes, names, colours, descriptions.")
+    others: tuple[LabelSourceConfig, ...] = Field(
+        (), description="Further files, by priority: each labels what those before it left without a label."
+    )
 
 
 class SplitConfig(Section):

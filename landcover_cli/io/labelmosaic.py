@@ -13,9 +13,10 @@ import numpy as np
 
 from landcover_cli.core.windows import PixelBox
 from landcover_cli.errors import InputError
+from landcover_cli.io.labellayers import weights_path
 from landcover_cli.io.raster import open_raster, raster_info, read_window, same_crs
 
-__all__ = ["LabelMosaic"]
+__all__ = ["LabelMosaic", "WeightMosaic"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,57 @@ class LabelMosaic:
             found = read_window(piece.dataset, 1, (rows.start, rows.stop), (cols.start, cols.stop), fill=self.nodata)
             view = out[part.slices_in(box)]
             np.copyto(view, found, where=view == self.nodata)
+        return out
+
+
+class WeightMosaic:
+    """What labels count, from the files beside label rasters (``<name>.weights.tif``); a context manager.
+
+    Attributes:
+        found: Whether any such file is there; without one every label counts 1.
+    """
+
+    def __init__(self, labels: Iterable[Path]) -> None:
+        self._stack = ExitStack()
+        self._pieces: list[tuple[Any, PixelBox]] = []
+        try:
+            for path in sorted(labels):
+                beside, dataset = weights_path(path), self._stack.enter_context(open_raster(path))
+                info = raster_info(dataset)
+                box = _box(info.bounds_m, info.gsd_m, str(path))
+                if not beside.is_file():
+                    self._pieces.append((None, box))
+                    continue
+                weights = self._stack.enter_context(open_raster(beside))
+                if raster_info(weights).bounds_m != info.bounds_m or weights.shape != dataset.shape:
+                    raise InputError(
+                        f"weights {beside} lie on another grid than {path}", remedy="make both anew with `lc labels`"
+                    )
+                self._pieces.append((weights, box))
+        except BaseException:
+            self._stack.close()
+            raise
+        self.found = any(dataset is not None for dataset, _ in self._pieces)
+
+    def __enter__(self) -> WeightMosaic:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def read(self, box: PixelBox) -> np.ndarray:
+        """Weights of a box, float32; 1 where no file says otherwise."""
+        out = np.ones((box.height, box.width), np.float32)
+        # Of rasters that overlap the first counts, as with their labels.
+        for dataset, covered in reversed(self._pieces):
+            part = box.intersect(covered)
+            if part.empty or dataset is None:
+                continue
+            rows, cols = part.slices_in(covered)
+            found = read_window(dataset, 1, (rows.start, rows.stop), (cols.start, cols.stop), fill=np.nan)
+            np.copyto(out[part.slices_in(box)], found, where=np.isfinite(found))
         return out
 
 

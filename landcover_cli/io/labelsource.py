@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import rasterio
 import shapely
 
 from landcover_cli.core.grid import GeoBox
+from landcover_cli.core.types import Period
 from landcover_cli.errors import InputError
 from landcover_cli.io.atomic import atomic_file
 from landcover_cli.io.labelraster import codes_on_grid, open_class_raster
@@ -39,12 +42,16 @@ class LabelFacts:
         skipped: Features near the grid without a value.
         contradictory_px: Pixels without a label because points in them disagree.
         repaired: Polygons that crossed themselves.
+        out_of_date: Features near the grid that do not hold for the period.
+        ignored: Features near the grid whose value means `no label`.
     """
 
     class_px: tuple[int, ...]
     skipped: int = 0
     contradictory_px: int = 0
     repaired: int = 0
+    out_of_date: int = 0
+    ignored: int = 0
 
     @property
     def total_px(self) -> int:
@@ -58,11 +65,13 @@ class LabelFacts:
             self.skipped + other.skipped,
             self.contradictory_px + other.contradictory_px,
             self.repaired + other.repaired,
+            self.out_of_date + other.out_of_date,
+            self.ignored + other.ignored,
         )
 
     def to_dict(self, legend: Legend) -> dict[str, Any]:
         """JSON-able form, with the legend's codes."""
-        return {
+        facts: dict[str, Any] = {
             "labelled_px": self.total_px,
             "classes": [
                 {"code": item.code, "name": item.name, "px": px}
@@ -72,6 +81,19 @@ class LabelFacts:
             "contradictory_px": self.contradictory_px,
             "repaired_polygons": self.repaired,
         }
+        rare = {"out_of_date_features": self.out_of_date, "ignored_features": self.ignored}
+        return facts | {name: count for name, count in rare.items() if count}
+
+    def warnings(self) -> list[str]:
+        """What was left out, in words: nothing is lost without being said."""
+        found = [
+            (self.contradictory_px, "pixels got no label because points in them disagree"),
+            (self.repaired, "label polygons cross themselves and were taken apart"),
+            (self.out_of_date, "label features do not hold for the period and were left out"),
+            (self.skipped, "label features have no value and were left out"),
+            (self.ignored, "label features have a value that means `no label`"),
+        ]
+        return [f"{count} {text}" for count, text in found if count]
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,11 @@ class LabelSource:
         ignore: Codes that mean `no label`.
         rule: Which pixels a polygon labels.
         what: Name of the kind of file, for messages.
+        weight: What a label of this source counts in training, above 0.
+        weight_attribute: Attribute of vector labels that `weight` is multiplied by.
+        valid_from: Attribute of vector labels with the first day that they hold for; no value: from ever.
+        valid_to: Attribute with the last day; no value: for ever.
+        period: Days that are mapped, ``[start, end)``; features that hold for none of them are left out.
     """
 
     path: Path
@@ -98,6 +125,16 @@ class LabelSource:
     ignore: tuple[int, ...] = field(default=())
     rule: Rule = "centre"
     what: str = "labels"
+    weight: float = 1.0
+    weight_attribute: str | None = None
+    valid_from: str | None = None
+    valid_to: str | None = None
+    period: Period | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any of its labels may count other than 1."""
+        return self.weight != 1.0 or self.weight_attribute is not None
 
     @property
     def is_vector(self) -> bool:
@@ -130,15 +167,39 @@ class LabelSource:
         Raises:
             InputError: Unreadable, no CRS, values that neither legend nor crosswalk has (all are listed).
         """
+        index_yx, _, facts = self.read_weighted(geobox, within)
+        return index_yx, facts
+
+    def read_weighted(
+        self, geobox: GeoBox, within: BaseGeometry | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None, LabelFacts]:
+        """As `read`, with what each label counts (float32; None where all count 1) in the middle.
+
+        Raises:
+            InputError: As `read`; a weight that is no number from 0 up; a day that is none.
+        """
+        weight_yx = None
         if self.is_vector:
-            index_yx, facts = self._read_vector(geobox)
+            index_yx, weight_yx, facts = self._read_vector(geobox)
         else:
+            self._refuse_attributes_of_a_raster()
             with open_class_raster(self.path, self.layer, self.what) as raster:
                 index_yx = self._mapper.indices(*codes_on_grid(raster, geobox))
             facts = LabelFacts(())
+        if self.weighted:
+            weight_yx = (np.ones(index_yx.shape, np.float32) if weight_yx is None else weight_yx) * self.weight
+            weight_yx = weight_yx.astype(np.float32)
         if within is not None:
             index_yx[~inside(within, geobox)] = self.legend.nodata
-        return index_yx, replace(facts, class_px=self._count(index_yx))
+        return index_yx, weight_yx, replace(facts, class_px=self._count(index_yx))
+
+    def _refuse_attributes_of_a_raster(self) -> None:
+        named = self.weight_attribute or self.valid_from or self.valid_to
+        if named is not None:
+            raise InputError(
+                f"{self.what} {self.path} is a raster and has no attribute {named!r}",
+                remedy="weights and dates by attribute need polygons or points; a raster has one `weight`",
+            )
 
     def bounds_on(self, crs: str) -> tuple[float, float, float, float] | None:
         """(left, bottom, right, top) of all labels in a CRS; None where there is none.
@@ -163,7 +224,7 @@ class LabelSource:
         counts = np.bincount(index_yx.ravel(), minlength=len(self.legend.classes))[: len(self.legend.classes)]
         return tuple(int(count) for count in counts)
 
-    def _read_vector(self, geobox: GeoBox) -> tuple[np.ndarray, LabelFacts]:
+    def _read_vector(self, geobox: GeoBox) -> tuple[np.ndarray, np.ndarray | None, LabelFacts]:
         name = f"{self.what} {self.path}"
         crs = str(geobox.crs)
         box = geobox.boundingbox
@@ -178,11 +239,17 @@ class LabelSource:
         left, bottom, right, top = shapely.bounds(np.array([features.geometries[i] for i in placed], object)).T
         close = (left <= near[2]) & (right >= near[0]) & (bottom <= near[3]) & (top >= near[1])
         found = [i for i, meets in zip(placed, close, strict=True) if meets]
-        chosen = [i for i in found if features.values[i] is not None]
+        said = [i for i in found if features.values[i] is not None]
+        held = self._holding(bounds, crs, len(features.values)) if said else None
+        chosen = said if held is None else [i for i in said if held[i]]
         shapes = [features.geometries[i] for i in chosen]
         values = [_plain_value(features.values[i]) for i in chosen]
         indices = self._indices(values)
         labelled = [position for position, index in enumerate(indices) if index != self.legend.nodata]
+        weights = None
+        if self.weight_attribute is not None:
+            every = self._weights(bounds, crs, len(features.values))
+            weights = [every[chosen[position]] for position in labelled]
         burnt = burn(
             reproject_all([shapes[position] for position in labelled], features.crs, crs, name),
             [indices[position] for position in labelled],
@@ -190,9 +257,64 @@ class LabelSource:
             nodata=self.legend.nodata,
             dtype=self.legend.dtype,
             rule=self.rule,
+            weights=weights,
             what=name,
         )
-        return burnt.index_yx, LabelFacts((), len(found) - len(chosen), burnt.contradictory_px, burnt.repaired)
+        facts = LabelFacts(
+            (),
+            skipped=len(found) - len(said),
+            contradictory_px=burnt.contradictory_px,
+            repaired=burnt.repaired,
+            out_of_date=len(said) - len(chosen),
+            ignored=len(chosen) - len(labelled),
+        )
+        return burnt.index_yx, burnt.weight_yx, facts
+
+    def _column(self, name: str, bounds: tuple[float, float, float, float], crs: str, count: int) -> list[Any]:
+        values = _features(self.path, self.layer, name, bounds, crs, self.what).values
+        if len(values) != count:
+            raise InputError(f"{self.what} {self.path} changed while it was read", remedy="run the command again")
+        return values
+
+    def _holding(self, bounds: tuple[float, float, float, float], crs: str, count: int) -> list[bool] | None:
+        """Which features hold for a day of the period; None where that is not asked."""
+        if self.period is None or (self.valid_from is None and self.valid_to is None):
+            return None
+        holding = [True] * count
+        if self.valid_from is not None:
+            first = [self._day(value) for value in self._column(self.valid_from, bounds, crs, count)]
+            holding = [ok and (day is None or day < self.period.end) for ok, day in zip(holding, first, strict=True)]
+        if self.valid_to is not None:
+            last = [self._day(value) for value in self._column(self.valid_to, bounds, crs, count)]
+            holding = [ok and (day is None or day >= self.period.start) for ok, day in zip(holding, last, strict=True)]
+        return holding
+
+    def _day(self, value: Any) -> date | None:
+        if value is None or not str(value).strip():
+            return None
+        try:
+            return date.fromisoformat(str(value).strip().replace("/", "-")[:10])
+        except ValueError:
+            raise InputError(
+                f"{self.what} {self.path}: {reprlib.repr(value)} is no day", remedy="write days as 2021-05-31"
+            ) from None
+
+    def _weights(self, bounds: tuple[float, float, float, float], crs: str, count: int) -> list[float]:
+        """Weight of every feature; 1 where it has none."""
+        name = str(self.weight_attribute)
+        found = []
+        for value in self._column(name, bounds, crs, count):
+            try:
+                weight = 1.0 if value is None else float(value)
+            except (TypeError, ValueError):
+                weight = -1.0
+            if not 0 <= weight < float("inf"):
+                raise InputError(
+                    f"{self.what} {self.path}: attribute {name!r} holds {reprlib.repr(value)}, which is no weight",
+                    remedy="weights are numbers from 0 up; 0 keeps the label out of training",
+                )
+            found.append(weight)
+        return found
 
     def _indices(self, values: list[Any]) -> list[int]:
         mapper = self._mapper
@@ -238,7 +360,7 @@ def _features(
     return read_features(path, layer=layer, attribute=attribute, bounds=bounds, bounds_crs=bounds_crs, what=what)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _whole_file(path: Path, attribute: str | None, what: str, mtime_ns: int, size: int) -> Features:
     return read_features(path, attribute=attribute, what=what)
 
@@ -263,7 +385,7 @@ def write_labels(
         The facts of all parts together.
     """
     facts = LabelFacts((0,) * len(legend.classes))
-    blocks = list(_blocks(geobox.shape[0], geobox.shape[1]))
+    blocks = list(label_blocks(geobox.shape[0], geobox.shape[1]))
     with whole_raster(target), rasterio.open(target, "w", **_profile(geobox, legend)) as sink:
         sink.update_tags(LC_LEGEND_ID=legend.id, LC_LEGEND_VERSION=legend.version)
         sink.write_colormap(1, {index: (*item.rgb, 255) for index, item in enumerate(legend.classes)})
@@ -310,7 +432,8 @@ def _shown_bounds(bounds: tuple[float, float, float, float]) -> str:
     return f"x {left:.1f} … {right:.1f}, y {bottom:.1f} … {top:.1f}"
 
 
-def _blocks(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+def label_blocks(height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """(row, column, height, width) of the blocks that labels are made in, in order."""
     for row in range(0, height, _BLOCK_PX):
         for col in range(0, width, _BLOCK_PX):
             yield row, col, min(_BLOCK_PX, height - row), min(_BLOCK_PX, width - col)

@@ -104,10 +104,17 @@ class StoredInput:
 
 @dataclass(frozen=True)
 class PatchSample:
-    """One patch: its inputs by name, and ``labels_yx`` (class indices, nodata where there is no label)."""
+    """One patch.
+
+    Attributes:
+        inputs: By name.
+        labels_yx: Class indices, nodata where there is no label.
+        weights_yx: What each label counts, float32; None where all count 1.
+    """
 
     inputs: Mapping[str, StoredInput]
     labels_yx: np.ndarray
+    weights_yx: np.ndarray | None = None
 
 
 class PatchWriter:
@@ -121,6 +128,7 @@ class PatchWriter:
         gsd_m: Pixel edge of the product grid in metres.
         dtype: Type of the labels.
         nodata: Label value that means none.
+        weighted: Whether samples carry weights, too.
     """
 
     def __init__(
@@ -133,6 +141,7 @@ class PatchWriter:
         gsd_m: float,
         dtype: str,
         nodata: int,
+        weighted: bool = False,
     ) -> None:
         import zarr
 
@@ -149,6 +158,8 @@ class PatchWriter:
         self._arrays: dict[str, zarr.Array] = {}
         largest = patch_px * patch_px * np.dtype(dtype).itemsize
         shapes: dict[str, tuple[tuple[int, ...], str]] = {"labels": ((patch_px, patch_px), dtype)}
+        if weighted:
+            shapes["weights"] = ((patch_px, patch_px), "float32")
         for port in ports:
             edge = round(patch_px * gsd_m / port.gsd_m)
             tyx = (port.length, edge, edge)
@@ -194,7 +205,9 @@ class PatchWriter:
             block = np.full((len(self._pending), *array.shape[1:]), array.fill_value, array.dtype)
             for index, sample in enumerate(self._pending):
                 port, _, leaf = name.rpartition("/")
-                if not port:
+                if name == "weights":
+                    block[index] = 1.0 if sample.weights_yx is None else sample.weights_yx
+                elif not port:
                     block[index] = sample.labels_yx
                 elif port in sample.inputs:
                     stored = sample.inputs[port]
@@ -258,6 +271,8 @@ class PatchStore:
             self.patch_px, self.gsd_m = int(attributes["patch_px"]), float(attributes["gsd_m"])
             self.nodata = int(attributes["nodata"])
             names = ["labels", *(f"{port.name}/{leaf}" for port in self.ports for leaf in ("data", "valid", "n_clear"))]
+            if "weights" in group:
+                names.append("weights")
             self._arrays = {name: cast("zarr.Array", group[name]) for name in names}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self._path} is no patch store ({error})", remedy=remedy) from None
@@ -285,7 +300,8 @@ class PatchStore:
                 self._get(f"{port.name}/{leaf}", index)[:length] for leaf in ("data", "valid", "n_clear")
             )
             inputs[port.name] = StoredInput(data, valid, n_clear, periods)
-        return PatchSample(inputs, self.labels(index))
+        weights = self._get("weights", index) if "weights" in self._arrays else None
+        return PatchSample(inputs, self.labels(index), weights)
 
     def _get(self, name: str, index: int) -> np.ndarray:
         try:

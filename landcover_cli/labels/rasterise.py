@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from landcover_cli.core.grid import GeoBox
 
 Rule = Literal["centre", "all_touched"]
+_Polygon = tuple[BaseGeometry, int, float]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Burnt:
         index_yx: Class indices; nodata where there is no label.
         contradictory_px: Pixels left without a label because points in them disagree.
         repaired: Polygons that crossed themselves and were taken apart (even-odd rule).
+        weight_yx: What each pixel's label counts, float32; None where no weights were given.
     """
 
     index_yx: np.ndarray
     contradictory_px: int
     repaired: int
+    weight_yx: np.ndarray | None = None
 
 
 def burn(
@@ -51,6 +54,7 @@ def burn(
     nodata: int,
     dtype: str,
     rule: Rule = "centre",
+    weights: Sequence[float] | None = None,
     what: str = "labels",
 ) -> Burnt:
     """Class indices of labelled polygons and points on a north-up grid.
@@ -62,22 +66,27 @@ def burn(
         nodata: Value where there is no label.
         dtype: ``uint8`` or ``uint16``.
         rule: Which pixels a polygon labels.
+        weights: What each geometry's label counts; None for all alike. Of points of one class in a pixel the greatest.
         what: Name for messages.
 
     Raises:
         InputError: A line among the geometries.
     """
-    polygons, points, repaired = _sorted_out(geometries, indices, what)
+    polygons, points, repaired = _sorted_out(geometries, indices, weights or [1.0] * len(indices), what)
     out: np.ndarray = np.full(tuple(geobox.shape), nodata, dtype)
+    weight_yx = None if weights is None else np.ones(out.shape, np.float32)
     if polygons:
-        rasterize(
-            [(polygon, index) for polygon, index in _in_order(polygons)],
-            out=out,
-            transform=geobox.affine,
-            all_touched=rule == "all_touched",
-        )
-    contradictory = _burn_points(points, geobox, out, nodata)
-    return Burnt(out, contradictory, repaired)
+        ordered = _in_order(polygons)
+        layers = [(out, 1)] if weight_yx is None else [(out, 1), (weight_yx, 2)]
+        for layer, column in layers:
+            rasterize(
+                [(item[0], item[column]) for item in ordered],
+                out=layer,
+                transform=geobox.affine,
+                all_touched=rule == "all_touched",
+            )
+    contradictory = _burn_points(points, geobox, out, nodata, weight_yx)
+    return Burnt(out, contradictory, repaired, weight_yx)
 
 
 def inside(geometry: BaseGeometry, geobox: GeoBox) -> np.ndarray:
@@ -90,13 +99,13 @@ def inside(geometry: BaseGeometry, geobox: GeoBox) -> np.ndarray:
 
 
 def _sorted_out(
-    geometries: Sequence[BaseGeometry], indices: Sequence[int], what: str
-) -> tuple[list[tuple[BaseGeometry, int]], list[tuple[float, float, int]], int]:
-    """(polygons with index, points as x, y, index, number of polygons repaired)."""
-    polygons: list[tuple[BaseGeometry, int]] = []
-    points: list[tuple[float, float, int]] = []
+    geometries: Sequence[BaseGeometry], indices: Sequence[int], weights: Sequence[float], what: str
+) -> tuple[list[_Polygon], list[tuple[float, float, int, float]], int]:
+    """(polygons with index and weight, points as x, y, index, weight, number of polygons repaired)."""
+    polygons: list[_Polygon] = []
+    points: list[tuple[float, float, int, float]] = []
     repaired = 0
-    for geometry, index in zip(geometries, indices, strict=True):
+    for geometry, index, weight in zip(geometries, indices, weights, strict=True):
         for part in shapely.get_parts(geometry) if geometry.geom_type == "GeometryCollection" else [geometry]:
             if part.is_empty:
                 continue
@@ -105,9 +114,9 @@ def _sorted_out(
                     part = shapely.make_valid(part)  # noqa: PLW2901
                     repaired += 1
                 if part.area > 0:
-                    polygons.append((part, index))
+                    polygons.append((part, index, weight))
             elif part.geom_type in {"Point", "MultiPoint"}:
-                points.extend((x, y, index) for x, y in shapely.get_coordinates(part))
+                points.extend((x, y, index, weight) for x, y in shapely.get_coordinates(part))
             else:
                 raise InputError(
                     f"{what}: a {part.geom_type} has no pixels of its own",
@@ -116,31 +125,39 @@ def _sorted_out(
     return polygons, points, repaired
 
 
-def _in_order(polygons: list[tuple[BaseGeometry, int]]) -> list[tuple[BaseGeometry, int]]:
+def _in_order(polygons: list[_Polygon]) -> list[_Polygon]:
     """Background first: larger areas before smaller ones, ties settled without the file's order."""
-    return sorted(polygons, key=lambda item: (-item[0].area, item[1], shapely.normalize(item[0]).wkb))
+    return sorted(polygons, key=lambda item: (-item[0].area, item[1], shapely.normalize(item[0]).wkb, item[2]))
 
 
-def _burn_points(points: list[tuple[float, float, int]], geobox: GeoBox, out: np.ndarray, nodata: int) -> int:
+def _burn_points(
+    points: list[tuple[float, float, int, float]],
+    geobox: GeoBox,
+    out: np.ndarray,
+    nodata: int,
+    weight_yx: np.ndarray | None,
+) -> int:
     """Write points over polygons; returns the number of contradictory pixels.
 
     A pixel owns its left and its upper edge, so that no point lies in two pixels or in two tiles.
     """
     if not points:
         return 0
-    x, y, index = (np.array(column) for column in zip(*points, strict=True))
+    x, y, index, weight = (np.array(column) for column in zip(*points, strict=True))
     to_pixel = ~geobox.affine
     col = np.floor(to_pixel.a * x + to_pixel.c).astype(np.int64)
     row = np.floor(to_pixel.e * y + to_pixel.f).astype(np.int64)
     height, width = geobox.shape
     inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-    flat, label = (row * width + col)[inside], index[inside].astype(out.dtype)
+    flat, label, weight = (row * width + col)[inside], index[inside].astype(out.dtype), weight[inside]
     order = np.lexsort((label, flat))
-    flat, label = flat[order], label[order]
+    flat, label, weight = flat[order], label[order], weight[order]
     pixels, first = np.unique(flat, return_index=True)
     if not len(pixels):
         return 0
     last = np.append(first[1:], len(flat)) - 1
     agree = label[first] == label[last]
     out.reshape(-1)[pixels] = np.where(agree, label[first], nodata)
+    if weight_yx is not None:
+        weight_yx.reshape(-1)[pixels] = np.maximum.reduceat(weight, first)
     return int((~agree).sum())

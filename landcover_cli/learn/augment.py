@@ -33,9 +33,13 @@ class Augmentation:
 
 
 def augment(
-    inputs: Mapping[str, PortArrays], target_yx: np.ndarray, how: Augmentation, rng: np.random.Generator
-) -> tuple[dict[str, PortArrays], np.ndarray]:
-    """One random variant of a sample; the generator alone decides which."""
+    inputs: Mapping[str, PortArrays],
+    target_yx: np.ndarray,
+    weight_yx: np.ndarray | None,
+    how: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[dict[str, PortArrays], np.ndarray, np.ndarray | None]:
+    """One random variant of a sample (inputs, target, weights); the generator alone decides which."""
     code = int(rng.integers(8)) if how.turns else 0
     changed = {}
     for name in sorted(inputs):  # a fixed order of draws
@@ -47,7 +51,7 @@ def augment(
         if len(part.doy_t) > 1:
             part = drop_dates(part, share, order)
         changed[name] = replace(part, data_tchw=turn(part.data_tchw, code), valid_thw=turn(part.valid_thw, code))
-    return changed, turn(target_yx, code)
+    return changed, turn(target_yx, code), None if weight_yx is None else turn(weight_yx, code)
 
 
 def turn(array: np.ndarray, code: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from landcover_cli.core.unit import RunContext
 from landcover_cli.core.windows import PixelBox, WindowLattice
 from landcover_cli.errors import ConfigError, InputError
 from landcover_cli.io.cubestore import CubeSeries, CubeWindow
-from landcover_cli.io.labelmosaic import LabelMosaic
+from landcover_cli.io.labelmosaic import LabelMosaic, WeightMosaic
 from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
 from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
 from landcover_cli.io.raster import same_crs
@@ -115,7 +115,8 @@ def make_patches(
         rule = SplitRule(**config.split.model_dump(), seed=config.seed)
         splits = assign_splits(boxes, np.array([cut.class_px for cut in cuts]), rule)
         kept = [(cut, NAMES[code]) for cut, code in zip(cuts, splits.split.tolist(), strict=True) if code >= 0]
-        job = _Job(regions, mosaics, series, ports, legend, config.patch_px, ctx)
+        weights = [stack.enter_context(WeightMosaic(region.labels)) for region in regions]
+        job = _Job(regions, mosaics, weights, series, ports, legend, config.patch_px, ctx)
         records, statistics, unobserved = job.store(kept, out / STORE)
     if tile_px is not None:
         grid = ProductGrid(first.crs, first.gsd_m, tile_px)
@@ -272,6 +273,7 @@ def _reading_order(cut: _Cut) -> tuple[tuple[int, int, int], PixelBox]:
 class _Job:
     regions: Sequence[LabelledRegion]
     mosaics: Sequence[LabelMosaic]
+    weights: Sequence[WeightMosaic]
     series: Sequence[Mapping[str, CubeSeries]]
     ports: tuple[PatchPort, ...]
     legend: Legend
@@ -295,6 +297,7 @@ class _Job:
             gsd_m=gsd_m,
             dtype=self.mosaics[0].dtype,
             nodata=nodata,
+            weighted=any(mosaic.found for mosaic in self.weights),
         ) as writer:
             for _, group in groupby(cuts, key=lambda item: _block(item[0])):
                 self.ctx.check()
@@ -350,7 +353,8 @@ class _Job:
                 seen |= _to_grid(np.asarray(inputs[name].valid_tyx.any(axis=0)), labels.shape)
         labels[~seen] = nodata
         counts = np.bincount(labels[labels != nodata], minlength=len(self.legend.classes))
-        return PatchSample(inputs, labels), tuple(counts.tolist())
+        weights = self.weights[cut.region]
+        return PatchSample(inputs, labels, weights.read(cut.box) if weights.found else None), tuple(counts.tolist())
 
     def _measure(self, sample: PatchSample, measured: Mapping[str, BandStatistics]) -> None:
         for port in self.ports:

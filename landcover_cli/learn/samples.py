@@ -18,7 +18,8 @@ from models.spec import Port
 
 __all__ = ["PatchSamples"]
 
-Sample = tuple[dict[str, PortArrays], np.ndarray]
+Sample = tuple[dict[str, PortArrays], np.ndarray, np.ndarray | None]
+"""Inputs, target ``[H, W]``, and what each pixel's label counts (None: all alike)."""
 
 
 class PatchSamples:
@@ -51,7 +52,7 @@ class PatchSamples:
         return tuple(index for index, record in enumerate(self.records) if record.split == name)
 
     def load(self, index: int) -> Sample:
-        """One patch: its inputs, and its target with `IGNORE` where there is no label."""
+        """One patch: its inputs, its target with `IGNORE` where there is no label, and its weights."""
         if index in self._cache:
             return self._cache[index]
         patch = self._store.read(index)
@@ -63,8 +64,8 @@ class PatchSamples:
                     part.data_tbyx, part.valid_tyx, part.periods, port, scale=stored.scale, offset=stored.offset
                 )
         labels = patch.labels_yx.astype(np.int64)
-        sample = inputs, np.where(labels == self._store.nodata, IGNORE, labels)
-        size = labels.nbytes + sum(part.data_tchw.nbytes + part.valid_thw.nbytes for part in inputs.values())
+        sample = inputs, np.where(labels == self._store.nodata, IGNORE, labels), patch.weights_yx
+        size = 2 * labels.nbytes + sum(part.data_tchw.nbytes + part.valid_thw.nbytes for part in inputs.values())
         if size <= self._room:
             self._room -= size
             self._cache[index] = sample
@@ -78,8 +79,11 @@ class PatchSamples:
                 augment(*sample, how, np.random.default_rng([*seed, index]))
                 for sample, index in zip(samples, indices, strict=True)
             ]
-        target = torch.from_numpy(np.stack([target_yx for _, target_yx in samples]))
-        return Batch(collate([inputs for inputs, _ in samples]), target, tuple(indices))
+        target = torch.from_numpy(np.stack([target_yx for _, target_yx, _ in samples]))
+        weights = [np.ones(labels.shape, np.float32) if found is None else found for _, labels, found in samples]
+        weighted = any(found is not None for _, _, found in samples)
+        weight = torch.from_numpy(np.stack(weights).astype(np.float32)) if weighted else None
+        return Batch(collate([inputs for inputs, _, _ in samples]), target, tuple(indices), weight)
 
     def batches(
         self, order: Sequence[int], size: int, how: Augmentation | None = None, seed: Sequence[int] = ()

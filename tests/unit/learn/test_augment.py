@@ -25,7 +25,10 @@ def test_same_turn_for_inputs_and_target_and_no_value_on_invalid_pixels(seed: in
     # A copy of the target as a band shows whether both were turned alike.
     fine.data_tchw[:, 0] = np.where(fine.valid_thw, target, 0)
     how = Augmentation(True, drop, 0.5, ("coarse",))
-    found, turned = augment({"fine": fine, "coarse": coarse}, target, how, np.random.default_rng(seed))
+    weight = np.sqrt(target).astype(np.float32)
+    found, turned, weighed = augment({"fine": fine, "coarse": coarse}, target, weight, how, np.random.default_rng(seed))
+    assert weighed is not None
+    np.testing.assert_array_equal(weighed, np.sqrt(turned).astype(np.float32))
     out = found["fine"]
     assert (out.data_tchw[:, 0][out.valid_thw] == np.broadcast_to(turned, out.valid_thw.shape)[out.valid_thw]).all()
     assert (out.data_tchw[np.broadcast_to(~out.valid_thw[:, None], out.data_tchw.shape)] == 0).all()
@@ -45,7 +48,7 @@ def test_the_eight_turns_are_different_and_mirrored_twice_is_the_same() -> None:
 
 def test_the_seed_decides(seed: int = 5) -> None:
     rng = np.random.default_rng(0)
-    sample = {"a": part(6, 8, rng)}, rng.integers(0, 3, (8, 8))
+    sample = {"a": part(6, 8, rng)}, rng.integers(0, 3, (8, 8)), None
     how = Augmentation(True, 0.5)
     first, second = (augment(*sample, how, np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first[0]["a"].data_tchw, second[0]["a"].data_tchw)

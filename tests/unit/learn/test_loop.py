@@ -314,6 +314,6 @@ def test_batches_hold_the_samples_in_order(patches: Path) -> None:
     assert [batch.patches for batch in found] == [(5, 2), (9, 0), (7,)]
     for batch in found:
         for position, index in enumerate(batch.patches):
-            inputs, target = samples.load(index)
+            inputs, target, _ = samples.load(index)
             np.testing.assert_array_equal(batch.target[position], target)
             np.testing.assert_array_equal(batch.inputs["s2"].data[position], inputs["s2"].data_tchw)

@@ -152,3 +152,30 @@ def test_a_class_that_only_the_test_ground_has_is_named(ground: Ground, tmp_path
         InputError, r"class 11 \(class 1\) has no training sample", [LabelledRegion("m", (path,), ground.cubes)],
         LEGEND, config, tmp_path,
     )  # fmt: skip
+
+
+def test_weights_beside_the_labels_reach_the_loss(tmp_path: Path) -> None:
+    import rasterio
+
+    from landcover_cli.config.learning import TrainConfig
+    from landcover_cli.io.labellayers import weights_path
+    from landcover_cli.learn.samples import PatchSamples
+    from landcover_cli.learn.setup import describe_model
+
+    ground = make_ground(tmp_path / "ground")
+    with rasterio.open(ground.labels) as file:
+        profile, labels = file.profile | {"dtype": "float32", "nodata": np.nan}, file.read(1)
+    weights = np.where(labels == 255, np.nan, np.linspace(0, 2, labels.size).reshape(labels.shape)).astype("float32")
+    with rasterio.open(weights_path(ground.labels), "w", **profile) as sink:
+        sink.write(weights, 1)
+    config = TileConfig(patch_px=16, split=SplitConfig(block_px=16))
+    make_patches([LabelledRegion("a", (ground.labels,), ground.cubes)], LEGEND, config, tmp_path, RunContext())
+    store, index = PatchStore(tmp_path), read_index(tmp_path)
+    ports = describe_model(tmp_path, TrainConfig()).ports
+    batch = PatchSamples(tmp_path, ports, 10**8).batch([0, 1])
+    assert batch.weight is not None
+    for position in (0, 1):
+        rows, cols = index[position].box.slices_in(ground.box)
+        expected = np.where(np.isfinite(weights[rows, cols]), weights[rows, cols], 1)
+        np.testing.assert_array_equal(store.read(position).weights_yx, expected)
+        np.testing.assert_array_equal(batch.weight[position], expected)
