@@ -31,9 +31,13 @@ Answer = Callable[[BaseHTTPRequestHandler, bytes], bool]
 
 @dataclass
 class Site:
-    """Files by path, misbehaviours in the order in which they happen, and what was asked."""
+    """Files by path, misbehaviours in the order in which they happen, and what was asked.
+
+    `dynamic` answers a path with what a function makes of (method, query, body).
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    dynamic: dict[str, Callable[[str, str, bytes], bytes]] = field(default_factory=dict)
     mishaps: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     etags: bool = True
@@ -58,12 +62,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.answer()
 
+    def do_POST(self) -> None:
+        self.answer()
+
     def answer(self) -> None:
         path = urlsplit(self.path).path + (f"?{urlsplit(self.path).query}" if "list-type" in self.path else "")
         with self.site.guard:
             self.site.asked.append(Asked(self.command, self.path, dict(self.headers.items())))
-            mishap = self.site.mishaps.pop(0) if self.site.mishaps and self.command == "GET" else None
-        body = self.site.files.get(path)
+            mishap = self.site.mishaps.pop(0) if self.site.mishaps and self.command != "HEAD" else None
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        make = self.site.dynamic.get(path)
+        body = make(self.command, urlsplit(self.path).query, sent) if make else self.site.files.get(path)
         if mishap is not None and mishap(self, body or b""):
             return
         if body is None:

@@ -15,6 +15,7 @@ from landcover_cli import __version__
 GROUPS = (
     "demo",
     "run",
+    "search",
     "fetch",
     "preprocess",
     "composite",

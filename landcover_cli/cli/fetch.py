@@ -1,4 +1,4 @@
-"""`lc fetch`: terrain, orbits and geoid grids that scenes need beside themselves."""
+"""`lc fetch`: scenes of a list, and the terrain, orbits and geoid grids that they need beside themselves."""
 
 from __future__ import annotations
 
@@ -30,11 +30,61 @@ Workers = Annotated[int, typer.Option(min=1, max=16, help="Files at a time.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    group = typer.Typer(no_args_is_help=True, help="Download what scenes need: terrain, orbits, geoid grids.")
+    group = typer.Typer(no_args_is_help=True, help="Download scenes and what they need: terrain, orbits, geoid grids.")
+    group.command("scenes")(scenes)
     group.command("dem")(dem)
     group.command("orbits")(orbits)
     group.command("geoid")(geoid)
     app.add_typer(group, name="fetch")
+
+
+def scenes(
+    items: Annotated[
+        str, typer.Argument(help="List of `lc search`, or an item, catalogue or folder of STAC items.", metavar="ITEMS")
+    ],
+    out: options.Out,
+    bands: Annotated[
+        str, typer.Option(help="Bands or layers by the sensor's or common names, separated by commas.")
+    ] = "",
+    asset: Annotated[list[str] | None, typer.Option(help="Key of a further asset; may be repeated.")] = None,
+    sensor: Annotated[str, typer.Option(help="Sensor plug-in; default: the one that knows the assets.")] = "",
+    sign: Annotated[str, typer.Option(help="Signatures: auto (Planetary Computer's blobs) or none.")] = "auto",
+    workers: Workers = 4,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Rasters of scenes: DIR/<item>/<asset>.tif, and DIR/items.json, which `lc preprocess` and pipelines read."""
+    from landcover_cli.io.fetch_scenes import ITEMS, Choice, choose_assets, fetch_scenes, plan_scenes
+    from landcover_cli.io.stac_in import read_items
+
+    if sign not in {"auto", "none"}:
+        raise UsageError(f"--sign {sign!r} is unknown", remedy="use auto or none")
+    names = tuple(name.strip() for name in bands.split(",") if name.strip())
+    assets = choose_assets(read_items(items), Choice(names, tuple(asset or ()), sensor), out)
+    web = _scene_client(sign)
+    got: Sequence[tuple[Any, Any]]
+    if dry_run:
+        got = plan_scenes(assets, web, workers=workers)
+    else:
+        with _progress() as progress:
+            got = fetch_scenes(assets, out, web, workers=workers, progress=progress)
+    rows = []
+    for one, file in got:
+        name = f"{one.item.id}/{one.remote.target.name if one.remote else one.key}"
+        rows.append({"name": name, "status": file.status if file else "local", "size": file.size if file else 0})
+    _report(rows, out, as_json, **({} if dry_run else {"items": str(out / ITEMS)}))
+    if not as_json and not dry_run:
+        typer.echo(f"the scenes are listed in {out / ITEMS}")
+
+
+def _scene_client(sign: str) -> Web:
+    from landcover_cli.io.signing import BlobSigner
+    from landcover_cli.io.web import Web
+
+    web = Web()
+    if sign == "auto":
+        web.sign = BlobSigner(web)
+    return web
 
 
 def dem(

@@ -19,13 +19,14 @@ HEAD_BYTES = 512
 """Bytes from which the type of a file is told."""
 _MAGIC: dict[str, tuple[bytes, ...]] = {
     "GeoTIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
     "zip": (b"PK\x03\x04",),
     "gzip": (b"\x1f\x8b",),
     "XML": (b"<?xml", b"<Earth_Explorer_File"),
     "data": (b"",),
 }
 _HTML = re.compile(rb"<!doctype html|<html[\s>]", re.IGNORECASE)
-Kind = Literal["GeoTIFF", "zip", "gzip", "XML", "data"]
+Kind = Literal["GeoTIFF", "JPEG 2000", "zip", "gzip", "XML", "data"]
 
 
 class WrongContentError(InputError):

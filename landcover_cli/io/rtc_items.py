@@ -134,8 +134,17 @@ def _direction(value: object) -> str:
 
 
 def _assets(item: pystac.Item, sensor: Sensor) -> tuple[dict[str, str], dict[str, float], str]:
-    """Rasters by band, what means nothing in them, and the mask; by asset key, else by the end of the file's name."""
-    found: dict[str, tuple[tuple[bool, str], pystac.Asset]] = {}
+    """Rasters by band, what means nothing in them, and the mask."""
+    assets = {name: item.assets[key] for name, key in layer_keys(item, sensor).items()}
+    hrefs = {name: local_href(asset.get_absolute_href() or asset.href) for name, asset in assets.items()}
+    mask = hrefs.pop("mask", "")
+    nodata = {name: value for name in hrefs if (value := _nodata(assets[name])) is not None}
+    return hrefs, nodata, mask
+
+
+def layer_keys(item: pystac.Item, sensor: Sensor) -> dict[str, str]:
+    """Band, or ``mask`` → key of its asset; found by the key, else by the end of the file's name."""
+    found: dict[str, tuple[bool, str]] = {}
     for key in sorted(item.assets):
         asset = item.assets[key]
         path = PurePosixPath(unquote(urlsplit(asset.href).path))
@@ -145,12 +154,9 @@ def _assets(item: pystac.Item, sensor: Sensor) -> tuple[dict[str, str], dict[str
         name = next((n for word in words if (n := _layer(word, sensor))), None)
         # The same raster is often offered twice, by https and from a bucket that few may read.
         rank = urlsplit(asset.href).scheme not in {"", "file", "https", "http"}, key
-        if name and (name not in found or rank < found[name][0]):
-            found[name] = rank, asset
-    hrefs = {name: local_href(asset.get_absolute_href() or asset.href) for name, (_, asset) in found.items()}
-    mask = hrefs.pop("mask", "")
-    nodata = {name: value for name in hrefs if (value := _nodata(found[name][1])) is not None}
-    return hrefs, nodata, mask
+        if name and (name not in found or rank < found[name]):
+            found[name] = rank
+    return {name: key for name, (_, key) in found.items()}
 
 
 def _layer(word: str, sensor: Sensor) -> str | None:

@@ -49,8 +49,8 @@ def read_stac(href: str, sensor: Sensor) -> tuple[Scene, ...]:
 def read_items(href: str) -> tuple[pystac.Item, ...]:
     """All items behind a catalogue, collection, item, item collection or folder, in the order in which they stand.
 
-    A folder is its ``catalog.json`` or ``collection.json``, else every item and item collection beneath it. Paths of
-    assets in an item collection are relative to its file.
+    A folder is its ``catalog.json`` or ``collection.json``, else every item and item collection beneath it. Paths in an
+    item collection are relative to its file.
 
     Raises:
         InputError: Unreachable, not STAC, or without any item.
@@ -158,17 +158,24 @@ def _items(href: str) -> Iterator[pystac.Item]:
     if isinstance(thing, pystac.Item):
         yield thing
     elif isinstance(thing, pystac.ItemCollection):
-        for item in thing:
-            for asset in item.assets.values():
-                if item.get_self_href() is None and not pystac.utils.is_absolute_href(asset.href):
-                    asset.href = pystac.utils.make_absolute_href(asset.href, _full(href))
-            yield item
+        yield from thing
     elif isinstance(thing, pystac.Catalog):
         try:
             yield from thing.get_items(recursive=True)
         except Exception as error:  # noqa: BLE001  pystac and the http client raise many classes
             words = str(error).split("?", 1)[0]
             raise InputError(f"STAC {href}: a link leads nowhere ({words})", remedy="mend the catalogue") from None
+
+
+def _place(feature: Any, where: str) -> None:
+    """Make the relative paths of an item absolute; in a list they are relative to the list's file."""
+    own = next((link for link in feature.get("links") or () if link.get("rel") == "self"), None)
+    if own is not None:
+        if pystac.utils.is_absolute_href(own["href"]):
+            return
+        own["href"] = pystac.utils.make_absolute_href(own["href"], where)
+    for asset in (feature.get("assets") or {}).values():
+        asset["href"] = pystac.utils.make_absolute_href(asset["href"], where)
 
 
 def _full(href: str) -> str:
@@ -199,6 +206,8 @@ def _read(href: str) -> pystac.STACObject | pystac.ItemCollection:
     try:
         document = json.loads(text)
         if document.get("type") == "FeatureCollection":
+            for feature in document["features"]:
+                _place(feature, href)
             return pystac.ItemCollection.from_dict(document, preserve_dict=False)
         return pystac.read_dict(document, href=href)
     except Exception as error:  # noqa: BLE001  a document that is no STAC makes pystac raise nearly any class

@@ -168,7 +168,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class Web:
-    """A client: settings, the user's own origins, and the signal to stop."""
+    """A client: settings, the user's own origins, and the signal to stop.
+
+    Attributes:
+        sign: Gives an address the signature that its server asks for, at the moment of the request; no message and no
+            record ever sees what it returns.
+    """
 
     def __init__(self, settings: WebSettings | None = None, base_url: str | None = None) -> None:
         """A client.
@@ -178,15 +183,22 @@ class Web:
             base_url: What the user gave as --base-url: the one place that the general token is sent to.
         """
         self.settings = settings or WebSettings()
+        self.sign: Callable[[str], str] = lambda url: url
         self.stop = threading.Event()
         self._trusted = frozenset({origin(base_url)} if base_url else ())
         self._opener = urllib.request.build_opener(_Redirects)
 
     @contextmanager
     def open(
-        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, data: bytes | None = None
     ) -> Iterator[HTTPResponse]:
         """One attempt.
+
+        Args:
+            url: Where.
+            method: HTTP method.
+            headers: More headers.
+            data: Body of a POST.
 
         Raises:
             TransientError: Not reached, or a status that another attempt may mend.
@@ -198,7 +210,7 @@ class Web:
         head = {"User-Agent": f"landcover-cli/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
         token = _token(url, self._trusted)
         try:
-            request = urllib.request.Request(url, headers=head, method=method)  # noqa: S310  http and https only
+            request = urllib.request.Request(self.sign(url), data, head, method=method)  # noqa: S310  http and https only
             if token:
                 request.add_unredirected_header("Authorization", f"Bearer {token}")
             response: HTTPResponse = self._opener.open(request, timeout=self.settings.timeout_s)
@@ -243,12 +255,16 @@ class Web:
             except TransientError as trouble:
                 patience.after(trouble)
 
-    def read(self, url: str, limit: int) -> bytes:
+    def read(
+        self, url: str, limit: int, *, headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> bytes:
         """A small document, whole.
 
         Args:
             url: Where.
             limit: Bytes that it may have.
+            headers: More headers.
+            data: Body: it is asked for by POST.
 
         Raises:
             NotThereError: It is not there.
@@ -257,7 +273,7 @@ class Web:
         patience = self.patience(public_url(url))
         while True:
             try:
-                with self.open(url) as response:
+                with self.open(url, method="POST" if data else "GET", headers=headers, data=data) as response:
                     parts, count = [], 0
                     while chunk := read_chunk(response):
                         count += len(chunk)
