@@ -130,7 +130,7 @@ def _check_names(config: PipelineConfig) -> None:
             registry.require(kind, getattr(source, kind))
         if source.mask_options:
             registry.load("mask", source.mask).options(source.mask_options)
-        sensor = registry.load("sensor", "sentinel2" if source.type == "sentinel2_l2a" else source.sensor)
+        sensor = registry.load("sensor", source.sensor)
         unknown = [band for band in source.bands if band not in sensor.band_names()]
         if unknown:
             raise ConfigError(

@@ -11,6 +11,7 @@ from affine import Affine
 from pyproj import Transformer
 
 GSD = {"B02": 10, "B03": 10, "B04": 10, "B08": 10}
+SIXTY = ("B01", "B09", "B10")
 LEFT, TOP, EPSG = 600000, 5000040, 32633
 
 
@@ -63,7 +64,7 @@ def write_safe(
     granule = f"GRANULE/L2A_T{tile}_A000001_{stamp}"
     images = []
     for band, data in values.items():
-        gsd = GSD.get(band, 20)
+        gsd = 60 if band in SIXTY else GSD.get(band, 20)
         stem = f"{granule}/IMG_DATA/R{gsd}m/T{tile}_{stamp}_{band}_{gsd}m"
         images.append(f"<IMAGE_FILE>{stem}</IMAGE_FILE>")
         if band not in skip:
@@ -96,6 +97,41 @@ def write_safe(
 <n1:Quality_Indicators_Info><Cloud_Coverage_Assessment>12.5</Cloud_Coverage_Assessment></n1:Quality_Indicators_Info>
 </n1:Level-2A_User_Product>""")
     (root / "manifest.safe").write_text("<xml/>")
+    return root
+
+
+def write_l1c(
+    folder: Path,
+    values: dict[str, np.ndarray],
+    *,
+    sun: tuple[float, float] = (40.0, 150.0),
+    view: tuple[float, float] = (0.0, 100.0),
+    offset: int | None = -1000,
+    baseline: str = "05.09",
+) -> Path:
+    """Write a Level-1C product with even angles (zenith, azimuth)."""
+    codes = np.zeros((values["B02"].shape[0] // 2,) * 2, "uint8")
+    safe = write_safe(folder, {**values, "SCL": codes}, baseline=baseline, offset=offset, skip=("SCL",))
+    root = folder / safe.name.replace("MSIL2A", "MSIL1C")
+    safe.rename(root)
+    text = (root / "MTD_MSIL2A.xml").read_text()
+    (root / "MTD_MSIL2A.xml").unlink()
+    text = text.replace("Level-2A", "Level-1C").replace("MSIL2A", "MSIL1C").replace("BOA_ADD", "RADIO_ADD")
+    (root / "MTD_MSIL1C.xml").write_text(text.replace("BOA_QUANTIFICATION", "QUANTIFICATION"))
+    granule = next((root / "GRANULE").iterdir())
+
+    def grid(tag: str, angles: tuple[float, float], **attributes: str) -> str:
+        parts = ""
+        for name, value in zip(("Zenith", "Azimuth"), angles, strict=True):
+            rows = f"<VALUES>{' '.join([str(value)] * 23)}</VALUES>" * 23
+            parts += f"<{name}><Values_List>{rows}</Values_List></{name}>"
+        given = "".join(f' {k}="{v}"' for k, v in attributes.items())
+        return f"<{tag}{given}>{parts}</{tag}>"
+
+    other = (60.0, 10.0)
+    views = grid("Viewing_Incidence_Angles_Grids", other, bandId="7", detectorId="1")
+    views += grid("Viewing_Incidence_Angles_Grids", view, bandId="8", detectorId="1")
+    (granule / "MTD_TL.xml").write_text(f"<t><Tile_Angles>{grid('Sun_Angles_Grid', sun)}{views}</Tile_Angles></t>")
     return root
 
 

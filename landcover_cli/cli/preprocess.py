@@ -137,7 +137,7 @@ def _settings(
         )
     require_bands(first, names, first.id)
     plugin = load("mask", mask[0] or ("fmask" if first.sensor == "sentinel2_l1c" else "scl"))
-    plugin.options(mask[1])
+    require_bands(first, plugin.layer_names(names, mask[1]), first.id)
     own_crs, whole = _ground(first, names[0])
     target = metric_crs(crs, "--crs") if crs else own_crs
     if aoi is not None:

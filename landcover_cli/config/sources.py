@@ -26,9 +26,11 @@ class SourceBase(Section):
 
 
 class Sentinel2Source(SourceBase):
-    """Sentinel-2 Level-2A scenes: SAFE folders or zips, or a static STAC catalogue."""
+    """Sentinel-2 scenes: SAFE folders or zips of Level-2A or Level-1C, or a static STAC catalogue of Level-2A."""
 
-    type: Literal["sentinel2_l2a"]
+    type: Literal["sentinel2_l2a", "sentinel2_l1c"] = Field(
+        description="`sentinel2_l2a` (surface reflectance) or `sentinel2_l1c` (top of the atmosphere)."
+    )
     scenes: tuple[str, ...] = Field(
         (), description="Globs of SAFE folders or zips, relative to the pipeline file; `{name}` takes a region's value."
     )
@@ -59,7 +61,16 @@ class Sentinel2Source(SourceBase):
     def _one_origin(self) -> Sentinel2Source:
         if bool(self.scenes) == bool(self.stac):
             raise ValueError("give either `scenes` or `stac`, not both and not neither")
+        if self.type == "sentinel2_l1c" and self.stac:
+            raise ValueError("sentinel2_l1c is read from products (`scenes`), not from a catalogue")
+        if self.type == "sentinel2_l1c" and self.mask == "scl":
+            raise ValueError("Level-1C has no scene classification: say `mask: fmask`, `product_qa` or `none`")
         return self
+
+    @property
+    def sensor(self) -> str:
+        """Name of the sensor plug-in."""
+        return "sentinel2" if self.type == "sentinel2_l2a" else "sentinel2_l1c"
 
 
 PolarimetricLayer = Literal[

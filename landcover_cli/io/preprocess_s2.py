@@ -16,20 +16,19 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from rasterio.windows import Window
-from scipy import ndimage
 
-from landcover_cli.core.types import MASK_CLEAR, MASK_NODATA, Scene
+from landcover_cli.core.types import MASK_NODATA, Scene
 from landcover_cli.io.observation import Observation, create_observation
-from landcover_cli.io.ongrid import Lattice, Method, covered, intersect, place, read_native, read_on, snap_out
-from landcover_cli.io.raster import gdal_env, open_raster, raster_info, same_crs
+from landcover_cli.io.ongrid import Lattice, Method, covered, intersect, read_on, snap_out
+from landcover_cli.io.raster import gdal_env, open_raster, raster_info
+from landcover_cli.io.s2_mask import GROUND, mask_codes
 from landcover_cli.io.safe_s2 import require_bands
 from landcover_cli.optical.masking import Mask
 from landcover_cli.optical.offset import OffsetDecision, harmonise, judge_offset, resolve_offset
-from landcover_cli.sensors.sentinel2 import SENSOR
+from landcover_cli.registry import load
 
 Bounds = tuple[float, float, float, float]
 STRIP_PX = 1024
-_GROUND = 128  # bit that marks vegetation and water while the offset is being checked
 _ERODE_M = 20.0
 _log = logging.getLogger("lc")
 
@@ -76,28 +75,30 @@ def preprocess_s2(
     Raises:
         InputError: A band or the mask's layer is missing, a file is damaged, or the pixels disprove the offset.
     """
-    require_bands(scene, (*settings.bands, *settings.mask.layers), f"{scene.id}: {_where(scene)}")
+    options = settings.mask.options(settings.mask_options)
+    wanted = settings.mask.layer_names(settings.bands, settings.mask_options)
+    require_bands(scene, (*settings.bands, *wanted), f"{scene.id}: {_where(scene)}")
     decision = resolve_offset(scene.id, scene.metadata, settings.offset)
     with gdal_env(), ExitStack() as stack:
         bands = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in settings.bands}
-        layers = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in settings.mask.layers}
+        layers = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in wanted}
         lattice, inside = _lattice(bands, settings)
-        codes = _mask_codes(layers, lattice, settings, check)
+        codes = mask_codes(scene, layers, settings.mask, options, lattice, decision.add_dn, check)
         about = _describe(scene, settings, lattice, decision)
         holes = np.zeros(inside.shape_yx, bool)
         dark: dict[str, np.ndarray] = {}
         with create_observation(out, about) as (data, mask):
             for index, (name, dataset) in enumerate(bands.items(), start=1):
-                counts = np.zeros(65536, np.int64) if name in {"B02", "B12"} and layers else None
+                counts = np.zeros(65536, np.int64) if name in {"B02", "B12"} and "SCL" in layers else None
                 for rows, values in _strips(dataset, inside, settings.resampling, check):
                     holes[rows] |= values == 0
                     own, at = _crop(values, rows, inside, lattice)
                     if counts is not None:
-                        counts += np.bincount(own[(codes[at] & _GROUND) != 0], minlength=65536)
+                        counts += np.bincount(own[(codes[at] & GROUND) != 0], minlength=65536)
                     _put(data, index, harmonise(own, decision.add_dn), at)
                 if counts is not None:
                     dark[name] = counts
-            share = (settings.gsd_m / raster_info(next(iter(layers.values()))).gsd_m) ** 2 if layers else 1.0
+            share = (settings.gsd_m / raster_info(layers["SCL"]).gsd_m) ** 2 if dark else 1.0
             judged = judge_offset(scene.id, decision, dark, min(share, 1.0))
             if judged.warning:
                 _log.warning("%s", judged.warning)
@@ -162,48 +163,17 @@ def _put(dataset: rasterio.io.DatasetWriter, band: int, values: np.ndarray, rows
         dataset.write(values, band, window=Window(0, rows.start, values.shape[1], values.shape[0]))
 
 
-def _mask_codes(
-    layers: Mapping[str, rasterio.DatasetReader], lattice: Lattice, settings: S2Settings, check: Callable[[], None]
-) -> np.ndarray:
-    """Mask codes on the lattice; vegetation and water carry the bit `_GROUND`."""
-    codes = np.full(lattice.shape_yx, MASK_CLEAR, np.uint8)
-    if not layers:
-        return codes
-    options = settings.mask.options(settings.mask_options)
-    info = raster_info(next(iter(layers.values())))
-    margin = int(settings.mask.reach_m(options) / info.gsd_m) + 3
-    for first in range(0, lattice.shape_yx[0], STRIP_PX):
-        check()
-        rows = slice(first, min(first + STRIP_PX, lattice.shape_yx[0]))
-        part = lattice.rows(rows.start, rows.stop)
-        bounds = part.bounds_m if same_crs(info.crs, part.crs) else _bounds_in(part, info.crs)
-        native: dict[str, np.ndarray] = {}
-        for name, dataset in layers.items():
-            native[name], row0, col0 = read_native(dataset, 1, bounds, margin)
-        result = settings.mask.compute(native, info.gsd_m, options)
-        # Code 0 is "not observed", which is what `place` gives where the raster says nothing.
-        ground = np.isin(native["SCL"], (4, 6)) if "SCL" in native else np.zeros(result.shape, bool)
-        packed = result + np.where(ground & (result == MASK_CLEAR), _GROUND, 0).astype(np.uint8)
-        codes[rows] = place(packed, info, row0, col0, part, "nearest")
-    return codes
-
-
-def _bounds_in(lattice: Lattice, crs: str) -> Bounds:
-    from rasterio.warp import transform_bounds
-
-    left, bottom, right, top = transform_bounds(lattice.crs, crs, *lattice.bounds_m, densify_pts=21)
-    return left, bottom, right, top
-
-
 def _finish_mask(codes: np.ndarray, holes: np.ndarray, inside: Lattice, lattice: Lattice) -> np.ndarray:
     """Codes without the bit, and nothing observed where a band is empty or within 20 m of it (detector edges)."""
     erode = _erode_px(lattice.gsd_m)
     if erode and holes.any():
+        from scipy import ndimage
+
         reach = np.arange(-erode, erode + 1) * lattice.gsd_m
         disc = np.hypot(reach[:, None], reach[None, :]) <= _ERODE_M + 1e-6
         holes = ndimage.binary_dilation(holes, structure=disc)
     own, _ = _crop(holes, slice(0, holes.shape[0]), inside, lattice)
-    final = codes & np.uint8(_GROUND - 1)
+    final = codes & np.uint8(GROUND - 1)
     final[own] = MASK_NODATA
     return final
 
@@ -215,20 +185,21 @@ def _describe(scene: Scene, settings: S2Settings, lattice: Lattice, decision: Of
         if scene.metadata.get(key) not in {None, ""}
     }
     facts["offset"] = {"added_dn": decision.add_dn, "source": decision.source, "reason": decision.reason}
+    sensor = load("sensor", scene.sensor)
     facts["mask"] = {"name": settings.mask.name, **settings.mask.options(settings.mask_options)}
     when = scene.datetime.isoformat().replace("+00:00", "Z")
     return Observation(
         id=scene.id,
-        sensor=SENSOR.name,
+        sensor=sensor.name,
         datetime=when,
         bands=settings.bands,
-        units=SENSOR.units,
-        scale=SENSOR.scale,
-        offset=SENSOR.offset,
+        units=sensor.units,
+        scale=sensor.scale,
+        offset=sensor.offset,
         gsd_m=settings.gsd_m,
         crs=settings.crs,
         bounds_m=lattice.bounds_m,
-        dtype=SENSOR.dtype,
+        dtype=sensor.dtype,
         group=str(scene.metadata.get("datatake") or scene.id),
         facts=facts,
     )

@@ -121,6 +121,11 @@ def scan_stack(paths: Iterable[Path], settings: StackSettings) -> Stack:
         ConfigError: A band that the sensor does not have.
     """
     _check_bands(settings)
+    if settings.mask.gsd_m is not None:
+        raise ConfigError(
+            f"mask {settings.mask.name!r} needs a product, not a ready-made stack",
+            remedy="use `scl`, `qa_pixel` or `none`",
+        )
     files = tuple(scan_file(path, settings.sensor, settings.hints) for path in sorted(paths))
     files = _one_orbit(files, settings)
     held = {band for file in files for band in file.bands}

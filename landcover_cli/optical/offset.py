@@ -47,8 +47,8 @@ def resolve_offset(
 
     Args:
         scene_id: Named in errors.
-        metadata: ``boa_add_offset`` (DN, from a SAFE; 0 where the element is absent), ``boa_offset_applied`` (bool,
-            from a STAC item), ``baseline`` (``05.09``); any may be absent.
+        metadata: ``boa_add_offset`` or ``radio_add_offset`` (DN, from a SAFE of either level; 0 where the element is
+            absent), ``boa_offset_applied`` (bool, from a STAC item), ``baseline`` (``05.09``); any may be absent.
         override: What the user says: ``applied`` (already taken out of the pixels) or ``in_pixels``.
 
     Raises:
@@ -57,13 +57,16 @@ def resolve_offset(
     if override != "auto":
         return OffsetDecision(HARMONISED_DN if override == "applied" else 0, "user", f"`offset: {override}` was given")
     offset, flag, baseline = (metadata.get(k) for k in ("boa_add_offset", "boa_offset_applied", "baseline"))
+    tag = "BOA_ADD_OFFSET"
+    if offset is None and metadata.get("radio_add_offset") is not None:
+        offset, tag = metadata["radio_add_offset"], "RADIO_ADD_OFFSET"
     if isinstance(offset, int | float):
         if offset not in {0, -HARMONISED_DN}:
             raise InputError(
-                f"{scene_id}: BOA_ADD_OFFSET is {offset:g}, neither 0 nor −1000",
+                f"{scene_id}: {tag} is {offset:g}, neither 0 nor −1000",
                 remedy="say `offset: applied` or `offset: in_pixels` if you know which holds",
             )
-        said = f"BOA_ADD_OFFSET is {offset:g}" if offset else "the metadata holds no BOA_ADD_OFFSET"
+        said = f"{tag} is {offset:g}" if offset else f"the metadata holds no {tag}"
         return OffsetDecision(HARMONISED_DN + int(offset), "safe", said)
     number = _baseline(baseline)
     if flag is True:

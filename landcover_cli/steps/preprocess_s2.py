@@ -1,4 +1,4 @@
-"""Step: Sentinel-2 Level-2A scenes as observations on the product grid."""
+"""Step: Sentinel-2 scenes as observations on the product grid."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def plan(ctx: PlanContext) -> list[Unit]:
     units = []
     for region in ctx.regions:
         for name, source in ctx.config.sources.items():
-            if source.type != "sentinel2_l2a":
+            # One by one, because mypy narrows that.
+            if source.type != "sentinel2_l2a" and source.type != "sentinel2_l1c":  # noqa: PLR1714
                 continue
             params = _params(ctx, region, name, source)
             for planned in scenes_of(ctx, region, name, source):
@@ -131,7 +132,7 @@ def _candidates(
     paths = expand(ctx, region, name, source.scenes)
     for path in paths:
         if ("safe", path) not in ctx.cache:
-            ctx.cache["safe", path] = read_safe_s2(path)
+            ctx.cache["safe", path] = read_safe_s2(path, "L2A" if source.type == "sentinel2_l2a" else "L1C")
     return [(ctx.cache["safe", path], path) for path in paths]
 
 
@@ -212,7 +213,7 @@ def _files(planned: PlannedScene, source: Sentinel2Source) -> dict[str, str]:
     from landcover_cli.registry import load
 
     scene = planned.scene
-    names = (*source.bands, *load("mask", source.mask).layers)
+    names = (*source.bands, *load("mask", source.mask).layer_names(source.bands, source.mask_options))
     if planned.product is not None:
         require_bands(scene, names, str(planned.product))
         return {"product": str(planned.product)}
@@ -251,7 +252,7 @@ def _scene(inputs: Inputs) -> Scene:
     if "product" in inputs.files:
         from landcover_cli.io.safe_s2 import read_safe_s2
 
-        return read_safe_s2(inputs.file("product"))
+        return read_safe_s2(inputs.file("product"), None)
     from landcover_cli.io.stac_in import read_item
     from landcover_cli.sensors.sentinel2 import SENSOR
 

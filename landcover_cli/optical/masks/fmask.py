@@ -3,7 +3,8 @@
 Sources and pixel tests: `_spectral`; shadows: `_shadows`. Potential clouds are clouds where their probability exceeds
 0.5 over water, and over land the 82.5th percentile of clear land plus 0.2; a pixel follows the majority of its 3 × 3.
 Where less than a fifth of the land is clear (`least_clear_percent`) that percentile is one of haze, and a fixed
-threshold takes its place: 0.5, what clear dates of a real series give (0.50 to 0.52). The whole scene is classified at 20 m, whatever part of it is asked for, so that no block matters.
+threshold takes its place: 0.5, what clear dates of a real series give (0.50 to 0.52). The whole scene is classified at
+20 m, whatever part of it is asked for, so that no block matters.
 """
 
 from __future__ import annotations

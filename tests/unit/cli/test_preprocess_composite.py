@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from s2product import LEFT, TOP, bands, write_safe
+from s2product import LEFT, TOP, bands, write_l1c, write_safe
 from typer.testing import CliRunner
 
 from landcover_cli.cli.app import app
-from landcover_cli.errors import InputError, UsageError
+from landcover_cli.errors import ConfigError, InputError, UsageError
 
 ARGS = ["--start", "2021-06", "--end", "2021-06"]
 
@@ -66,3 +66,24 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path):
     assert not cube.exists()
     with pytest.raises(InputError, match="exists already"):
         lc("preprocess", "s2", safe, "--out", out, "--bands", "B02")
+
+
+def test_level_1c_gets_fmask_and_never_mixes_with_level_2a(tmp_path):
+    values = {k: v for k, v in bands(64, low=1400).items() if k != "SCL"}
+    values["B10"] = np.full((11, 11), 1020, "uint16")
+    level_1c = write_l1c(tmp_path / "c", values)
+    out = tmp_path / "obs"
+    lc("preprocess", "s2", level_1c, "--out", out, "--bands", "B02,B10", "--mask-option", "keep_snow=true")
+    about = json.loads((out / level_1c.stem / "observation.json").read_text())
+    assert about["sensor"] == "sentinel2_l1c"
+    assert about["facts"]["mask"]["name"] == "fmask" and about["facts"]["mask"]["keep_snow"] is True
+    level_2a = write_safe(tmp_path / "a", bands(64, low=1400))
+    with pytest.raises(InputError, match="Level-1C and Level-2A are mixed"):
+        lc("preprocess", "s2", level_1c, level_2a, "--out", tmp_path / "other")
+    with pytest.raises(InputError, match="band SCL is missing"):
+        lc("preprocess", "s2", level_1c, "--out", tmp_path / "other", "--bands", "B02", "--mask", "scl")
+    with pytest.raises(ConfigError, match="no option 'cloud'"):
+        lc("preprocess", "s2", level_1c, "--out", tmp_path / "other", "--bands", "B02", "--mask-option", "cloud=1")
+    with pytest.raises(UsageError, match="is not NAME=VALUE"):
+        lc("preprocess", "s2", level_1c, "--out", tmp_path / "other", "--bands", "B02", "--mask-option", "cloud")
+    assert not (tmp_path / "other").exists()

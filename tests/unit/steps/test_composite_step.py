@@ -193,6 +193,8 @@ def test_a_resolution_must_divide_the_tile(tmp_path):
     ("source", "match"),
     [
         ({"type": "sentinel2_l2a"}, "either `scenes` or `stac`"),
+        ({"type": "sentinel2_l1c", "scenes": ["*.SAFE"]}, "Level-1C has no scene classification"),
+        ({"type": "sentinel2_l1c", "stac": "catalog.json", "mask": "fmask"}, "not from a catalogue"),
         ({"type": "static", "files": ["a"], "bands": ["soil"], "derive": ["slope"]}, "elevation"),
         ({"type": "stack", "sensor": "sentinel1", "files": ["a"], "date_pattern": "("}, "regular expression"),
         ({"type": "stack", "sensor": "sentinel1", "files": ["a"], "date_pattern": "x"}, "lacks one of the groups"),
