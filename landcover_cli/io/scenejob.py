@@ -30,10 +30,12 @@ _log = logging.getLogger("lc")
 _SAMPLE_PX = 1024
 
 
-def is_jpeg2000(scene: Scene, bands: Sequence[str]) -> bool:
-    """Whether any of a scene's bands is JPEG 2000, which is decoded once and whole rather than by window."""
-    names = (scene.assets[band].href.lower() for band in bands if band in scene.assets)
-    return any(name.split("?", 1)[0].endswith((".jp2", ".j2k")) for name in names)
+def by_window(scene: Scene, settings: S2Settings) -> bool:
+    """Whether a scene can be read block by block: not JPEG 2000, which is decoded once and whole, and not with a mask
+    that looks at the whole scene or at a pixel size of its own."""
+    names = (scene.assets[band].href.lower() for band in settings.bands if band in scene.assets)
+    plain = not any(name.split("?", 1)[0].endswith((".jp2", ".j2k")) for name in names)
+    return plain and settings.mask.gsd_m is None and not settings.mask.whole
 
 
 def scene_spec(settings: S2Settings, periods: tuple[Period, ...], source: str, layers: tuple[str, ...]) -> CubeSpec:
@@ -67,8 +69,8 @@ def scene_job(
 ) -> Job:
     """The job of compositing scenes.
 
-    Scenes of JPEG 2000 are brought to the grid first, into `cache`, because a block would decode four tiles where it
-    needs one; others are read by window.
+    Scenes that cannot be read by window are brought to the grid first, into `cache`; a block of JPEG 2000 would decode
+    four tiles where it needs one.
 
     Args:
         scenes: Candidates; those outside all periods are left out.
@@ -88,8 +90,9 @@ def scene_job(
     sources: list[LookSource] = []
     for scene in used:
         check()
-        require_bands(scene, (*settings.bands, *settings.mask.layers), scene.id)
-        if is_jpeg2000(scene, settings.bands):
+        layers = settings.mask.layer_names(settings.bands, settings.mask_options)
+        require_bands(scene, (*settings.bands, *layers), scene.id)
+        if not by_window(scene, settings):
             folder = cache / scene.id
             folder.mkdir()
             cut.append((scene, settings, folder))
@@ -127,7 +130,7 @@ def _dark(scene: Scene, settings: S2Settings) -> dict[str, np.ndarray]:
     An overview is a mean, which cannot be darker than the darkest of its pixels, so that what is proven with it holds.
     """
     bands = [band for band in ("B02", "B12") if band in settings.bands]
-    if not bands or "SCL" not in settings.mask.layers:
+    if not bands or "SCL" not in settings.mask.layer_names(settings.bands, settings.mask_options):
         return {}
     counts: dict[str, np.ndarray] = {}
     with gdal_env(), ExitStack() as stack:
@@ -146,7 +149,9 @@ def _dark(scene: Scene, settings: S2Settings) -> dict[str, np.ndarray]:
                 max(round((part[1] - part[0]) * file.height), 1),
             )
             try:
-                planes[name] = file.read(1, window=window, out_shape=shape, resampling=Resampling.nearest)
+                planes[name] = file.read(
+                    scene.assets[name].band, window=window, out_shape=shape, resampling=Resampling.nearest
+                )
             except RasterioError as error:
                 said = str(error.__cause__ or error).splitlines()[0]
                 raise InputError(

@@ -68,26 +68,31 @@ class SceneSource:
     @property
     def files(self) -> int:
         """One per band and layer."""
-        return len(self.bands) + len(load("mask", self.mask).layers)
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Bands, and rasters that the mask reads."""
+        mask = load("mask", self.mask)
+        return tuple(dict.fromkeys((*self.bands, *mask.layer_names(self.bands, self.mask_options))))
 
     @contextmanager
     def open(self, tiles: TileCache) -> Iterator[LookReader]:
         """Open its files."""
-        mask = load("mask", self.mask)
         with ExitStack() as stack:
-            files = {
-                name: _File(stack.enter_context(open_raster(self.scene.assets[name].href)), tiles)
-                for name in (*self.bands, *mask.layers)
-            }
-            yield SceneLook(self, files, mask)
+            files = {}
+            for name in self.names:
+                asset = self.scene.assets[name]
+                files[name] = _File(stack.enter_context(open_raster(asset.href)), asset.band, tiles)
+            yield SceneLook(self, files, load("mask", self.mask))
 
 
 class _File:
     """An open raster with its header, which takes as long to ask for as a small window."""
 
-    def __init__(self, dataset: rasterio.DatasetReader, tiles: TileCache) -> None:
+    def __init__(self, dataset: rasterio.DatasetReader, band: int, tiles: TileCache) -> None:
         self.info: RasterInfo = raster_info(dataset)
-        self._dataset, self._tiles = dataset, tiles
+        self._dataset, self._band, self._tiles = dataset, band, tiles
 
     def native(self, bounds: Bounds, margin_px: int) -> tuple[np.ndarray, int, int]:
         """Pixels under some bounds in the raster's CRS and a margin, cut to the raster; row and column of the first."""
@@ -97,7 +102,7 @@ class _File:
         r1 = max(min(math.ceil((top - bounds[1]) / info.gsd_y_m - 1e-6) + margin_px, info.height), r0)
         c0 = max(math.floor((bounds[0] - left) / info.gsd_m + 1e-6) - margin_px, 0)
         c1 = max(min(math.ceil((bounds[2] - left) / info.gsd_m - 1e-6) + margin_px, info.width), c0)
-        values = read_tiles(self._tiles, info.path, self._dataset, 1, (r0, r1), (c0, c1))
+        values = read_tiles(self._tiles, info.path, self._dataset, self._band, (r0, r1), (c0, c1))
         return values, r0, c0
 
     def on(self, lattice: Lattice, method: Method, out: np.ndarray) -> None:
@@ -124,6 +129,7 @@ class SceneLook:
     def __init__(self, source: SceneSource, files: Mapping[str, _File], mask: Mask) -> None:
         self._source, self._files, self._mask = source, files, mask
         self._options = mask.options(source.mask_options)
+        self._layers = mask.layer_names(source.bands, source.mask_options)
         self._ground: dict[tuple[str, float], Bounds | None] = {}
         self._last: tuple[Lattice, np.ndarray] | None = None
 
@@ -166,15 +172,15 @@ class SceneLook:
         return self._ground[key]
 
     def _codes(self, lattice: Lattice) -> np.ndarray:
-        if not self._mask.layers:
+        if not self._layers:
             return np.full(lattice.shape_yx, MASK_CLEAR, np.uint8)
-        info = self._files[self._mask.layers[0]].info
+        info = self._files[self._layers[0]].info
         reach_m = self._mask.reach_m(self._options)
         # Two pixels more for the bend of edges between two CRS.
         margin = (int(reach_m / info.gsd_m) + 1 if reach_m else 0) + (0 if same_crs(info.crs, lattice.crs) else 2)
         bounds = bounds_in(lattice, info.crs)
         native: dict[str, np.ndarray] = {}
-        for name in self._mask.layers:
+        for name in self._layers:
             native[name], row0, col0 = self._files[name].native(bounds, margin)
         codes = self._mask.compute(native, info.gsd_m, self._options)
         return place(codes, info, row0, col0, lattice, "nearest")
