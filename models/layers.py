@@ -228,3 +228,25 @@ def one_series(ports: Sequence[Port], network: str) -> Port:
     if len(ports) != 1 or ports[0].kind != "series":
         raise ValueError(f"{network} takes exactly one series; for several inputs use fusion_utae or multibranch")
     return ports[0]
+
+
+def local_mean(x: Tensor, patch: int) -> Tensor:
+    """Mean over the patch around each pixel, of what lies within the map: ``[B, C, H, W]`` → the same.
+
+    A pixel has index ``patch // 2`` of its patch. So a network for patches is run on a whole map in one pass.
+    """
+    pad = _patch_pad(patch)
+    count = functional.pad(x.new_ones(1, 1, *x.shape[-2:]), pad)
+    total = functional.avg_pool2d(functional.avg_pool2d(functional.pad(x, pad), (patch, 1), 1), (1, patch), 1)
+    return total / functional.avg_pool2d(count, patch, 1)
+
+
+def local_max(x: Tensor, patch: int) -> Tensor:
+    """Maximum over the patch around each pixel; as `local_mean`."""
+    padded = functional.pad(x, _patch_pad(patch), value=torch.finfo(x.dtype).min)
+    return functional.max_pool2d(functional.max_pool2d(padded, (patch, 1), 1), (1, patch), 1)
+
+
+def _patch_pad(patch: int) -> tuple[int, int, int, int]:
+    before, after = patch // 2, patch - 1 - patch // 2
+    return before, after, before, after

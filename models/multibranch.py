@@ -29,7 +29,7 @@ from torch.nn import functional
 from models._backbone import Features
 from models._transformer import Block
 from models.batch import Modality
-from models.layers import DayEncoding, align, complete, dates_as_channels, ordered
+from models.layers import DayEncoding, align, complete, dates_as_channels, local_mean, ordered
 from models.spec import Port, Reference
 
 _CHUNK_TOKENS = 1 << 17
@@ -131,17 +131,9 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, D, H, W]`` → the same."""
-        gate = functional.relu(self.squeeze(self._mean(x)))
+        gate = functional.relu(self.squeeze(local_mean(x, self.patch)))
         out: Tensor = x * torch.sigmoid(self.excite(gate))
         return out
-
-    def _mean(self, x: Tensor) -> Tensor:
-        # A pixel of index `patch // 2` of its patch: that many pixels before it, the rest after.
-        before, after = self.patch // 2, self.patch - 1 - self.patch // 2
-        pad = (before, after, before, after)
-        count = functional.pad(x.new_ones(1, 1, *x.shape[-2:]), pad)
-        total = functional.avg_pool2d(functional.pad(x, pad), self.patch, 1)
-        return total / functional.avg_pool2d(count, self.patch, 1)
 
 
 class Model(nn.Module):

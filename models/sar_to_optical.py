@@ -32,17 +32,19 @@ _HARMONICS = 2
 
 
 class Conv(nn.Module):
-    """3×3×3 convolution, norm over the features of each pixel and date, ReLU; masked dates stay zero."""
+    """3×3×3 convolution, batch norm, ReLU; masked dates stay zero.
+
+    Batch norm, for a norm over each pixel's features would take away the very amplitude that is to be translated.
+    """
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(c_in, c_out, 3, padding=1)
-        self.norm = nn.LayerNorm(c_out)
+        self.norm = nn.BatchNorm3d(c_out)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         """``[B, C, T, H, W]``, ``[B, T]``."""
-        x = self.norm(self.conv(x).movedim(1, -1)).movedim(-1, 1)
-        return keep(functional.relu(x), there)
+        return keep(functional.relu(self.norm(self.conv(x))), there)
 
 
 class Model(nn.Module):

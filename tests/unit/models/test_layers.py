@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.batch import Modality
-from models.layers import complete, ordered, stack_images
+from models.layers import complete, local_max, local_mean, ordered, stack_images
 from models.spec import Port
 
 
@@ -50,3 +50,12 @@ def test_inputs_are_stacked_in_the_ports_order_and_missing_ones_are_zero() -> No
     whole = complete({"a": item([[90, 30]]), "c": image}, ports)
     assert list(whole) == ["a", "b", "c"]
     assert not whole["b"].valid.any()
+
+
+def test_pooling_over_the_patch_around_each_pixel() -> None:
+    x = torch.rand(1, 1, 20, 20)
+    # The pixel of index 8 of the patch that starts at (2, 3); beyond the rim nothing counts.
+    for pool, reduce in ((local_mean, torch.mean), (local_max, torch.amax)):
+        found = pool(x, 16)[0, 0]
+        torch.testing.assert_close(found[10, 11], reduce(x[0, 0, 2:18, 3:19]))
+        torch.testing.assert_close(found[0, 0], reduce(x[0, 0, :8, :8]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.batch import Modality
-from models.multibranch import ChannelAttention, Model
+from models.multibranch import Model
 from models.spec import Port
 
 NDVI = Port("ndvi", "series", ("ndvi",), 10.0, "1", length=4)
@@ -51,14 +51,6 @@ def test_literal_mode_pads_the_rim_and_ignores_padded_dates() -> None:
 def test_literal_mode_needs_a_length() -> None:
     with pytest.raises(ValueError, match="fixed number of dates"):
         Model((Port("sar", "series", ("vv",), 10.0, "1"),), 3, mode="literal")
-
-
-def test_channel_attention_averages_over_the_patch_whose_label_it_is() -> None:
-    x = torch.rand(1, 1, 20, 20)
-    mean = ChannelAttention(1, 1, 16)._mean(x)
-    # The pixel of index 8 of the patch that starts at (2, 3).
-    torch.testing.assert_close(mean[0, 0, 10, 11], x[0, 0, 2:18, 3:19].mean())
-    torch.testing.assert_close(mean[0, 0, 0, 0], x[0, 0, :8, :8].mean())  # beyond the rim nothing counts
 
 
 def test_predicting_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_translation_learns_a_lagged_relation() -> None:
     target = torch.roll(item.data[:, :, :1], 1, 1)
     optimiser = torch.optim.Adam(network.parameters(), 2e-2)
     losses = []
-    for _ in range(80):
+    for _ in range(60):
         optimiser.zero_grad()
         loss = (network({"s1": item}) - target).abs()[:, 1:].mean()
         loss.backward()
