@@ -77,6 +77,7 @@ PolarimetricLayer = Literal[
     "c2", "haalpha", "c11", "c22", "c12_real", "c12_imag", "entropy", "anisotropy", "alpha", "dprvi", "dop", "rvi",
     "dprvic", "theta_c", "entropy_c",
 ]  # fmt: skip
+_MAX_LOOKS = 64
 # What two powers give without their phase.
 _OF_POWERS = ("rvi", "dprvic", "theta_c", "entropy_c")
 
@@ -170,6 +171,10 @@ class Sentinel1Source(SourceBase):
                     raise ValueError(f"`{field}` is a setting of type: sentinel1_slc")
         if self.polarimetry and sorted(p[0] == p[1] for p in self.polarisations) != [False, True]:
             raise ValueError("`polarimetry` needs one co-polar and one cross-polar channel in `polarisations`")
+        if not all(1 <= number <= _MAX_LOOKS for number in self.looks):
+            raise ValueError(
+                f"`looks` must be 1 to {_MAX_LOOKS} lines and samples, are {self.looks[0]}, {self.looks[1]}"
+            )
         if self.c2_window_px % 2 == 0:
             raise ValueError(f"`c2_window_px` must be odd, is {self.c2_window_px}")
         return self

@@ -15,13 +15,14 @@ from s1product import ASCENDING, ASCENDING_DAY, write_aoi, write_dem, write_prod
 from slcproduct import EPSG, MOROCCO, SHARE, SIGMA0, write_slc, write_slc_aoi
 
 from landcover_cli.config.pipeline import load_pipeline
-from landcover_cli.config.sources import PolarimetricLayer
+from landcover_cli.config.sources import _MAX_LOOKS, PolarimetricLayer, Sentinel1Source
 from landcover_cli.core.bands import POLARIMETRIC_UNITS
 from landcover_cli.core.unit import Inputs, RunContext
 from landcover_cli.errors import ConfigError, InputError
 from landcover_cli.io.cubestore import CubeSeries
 from landcover_cli.io.observation import open_observation
-from landcover_cli.sar.pollayers import LAYER_GROUPS, LAYER_INFO
+from landcover_cli.sar.pollayers import LAYER_GROUPS, LAYER_INFO, MAX_WINDOW_PX
+from landcover_cli.sar.slc import MAX_LOOKS
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,9 @@ def carry_out(plan, folder: Path, threads: int = 1) -> tuple[list[Path], CubeSer
     return scenes, CubeSeries.open(path / "cube.zarr" for ref, path in done.items() if ref.step == "composite")
 
 
-def test_names_are_the_same_everywhere() -> None:
+def test_names_and_bounds_are_the_same_everywhere() -> None:
+    schema = Sentinel1Source.model_json_schema()["properties"]
+    assert (_MAX_LOOKS, schema["c2_window_px"]["maximum"]) == (MAX_LOOKS, MAX_WINDOW_PX)
     assert tuple(LAYER_INFO) == tuple(POLARIMETRIC_UNITS)
     assert set(get_args(PolarimetricLayer)) == {*LAYER_INFO, *LAYER_GROUPS} - {"backscatter"}
     assert set().union(*LAYER_GROUPS.values()) <= set(LAYER_INFO)
@@ -177,6 +180,8 @@ def test_kinds_of_products_are_not_mixed(grd: Path, slc: Path) -> None:
         ({"looks": [1, 4]}, "`looks` is a setting of type: sentinel1_slc"),
         ({"c2_window_px": 7}, "`c2_window_px` is a setting of type: sentinel1_slc"),
         ({"type": "sentinel1_slc", "c2_window_px": 4}, "must be odd"),
+        ({"type": "sentinel1_slc", "looks": [0, 4]}, "`looks` must be 1 to 64"),
+        ({"type": "sentinel1_slc", "looks": [1, 65]}, "`looks` must be 1 to 64"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(grd: Path, changes: dict, match: str) -> None:
