@@ -6,13 +6,13 @@ import glob
 import logging
 import os
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landcover_cli.core.grid import Tile
 from landcover_cli.core.plan import PlanContext, Region, Step
-from landcover_cli.core.types import Scene
+from landcover_cli.core.types import Asset, Scene
 from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef
 from landcover_cli.errors import InputError
 
@@ -53,7 +53,8 @@ def plan(ctx: PlanContext) -> list[Unit]:
             params = _params(ctx, region, name, source)
             for planned in scenes_of(ctx, region, name, source):
                 files = _files(planned, source)
-                units.append(Unit("preprocess_s2", planned.ref.id, params, files))
+                own = _told(planned.scene) if planned.product is None and "item" not in files else {}
+                units.append(Unit("preprocess_s2", planned.ref.id, {**params, **own}, files))
     return units
 
 
@@ -218,7 +219,7 @@ def _files(planned: PlannedScene, source: Sentinel2Source) -> dict[str, str]:
         require_bands(scene, names, str(planned.product))
         return {"product": str(planned.product)}
     require_bands(scene, names, f"STAC item {scene.id}")
-    files = {"item": scene.metadata["item"]}
+    files = {"item": scene.metadata["item"]} if scene.metadata["item"] else {}
     for band in names:
         href = scene.assets[band].href
         files[band] = href
@@ -226,6 +227,13 @@ def _files(planned: PlannedScene, source: Sentinel2Source) -> dict[str, str]:
         if "://" not in href and Path(f"{href}.aux.xml").is_file():
             files[f"{band}.aux"] = f"{href}.aux.xml"
     return files
+
+
+def _told(scene: Scene) -> dict[str, Any]:
+    """What an item says that has no file of its own: the list that holds it changes with its other items."""
+    metadata = {key: value for key, value in sorted(scene.metadata.items()) if key != "item"}
+    when = scene.datetime.isoformat()
+    return {"scene": {"id": scene.id, "datetime": when, "footprint": dict(scene.footprint), "metadata": metadata}}
 
 
 def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
@@ -245,10 +253,10 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         resampling=section["resampling"],
         offset=section["offset"],
     )
-    preprocess_s2(_scene(inputs), settings, out, ctx.check)
+    preprocess_s2(_scene(unit, inputs), settings, out, ctx.check)
 
 
-def _scene(inputs: Inputs) -> Scene:
+def _scene(unit: Unit, inputs: Inputs) -> Scene:
     if "product" in inputs.files:
         from landcover_cli.io.safe_s2 import read_safe_s2
 
@@ -256,6 +264,11 @@ def _scene(inputs: Inputs) -> Scene:
     from landcover_cli.io.stac_in import read_item
     from landcover_cli.sensors.sentinel2 import SENSOR
 
+    if "item" not in inputs.files:
+        told = unit.params["scene"]
+        assets = {name: Asset(href) for name, href in inputs.files.items() if not name.endswith(".aux")}
+        when = datetime.fromisoformat(told["datetime"])
+        return Scene(told["id"], SENSOR.name, when, told["footprint"], assets, told["metadata"])
     return read_item(inputs.files["item"], SENSOR)
 
 

@@ -123,6 +123,45 @@ def test_a_pipeline_reads_what_was_fetched_and_another_scene_changes_no_key(plac
     assert one.items() <= both.items()
 
 
+def test_a_list_whose_items_have_no_file_of_their_own(place):
+    import yaml
+
+    from landcover_cli.config.pipeline import load_pipeline
+    from landcover_cli.core.unit import Inputs, RunContext
+    from landcover_cli.plan import load_step, make_plan
+
+    api, folder, values = place
+    search(api, folder)
+    lc("fetch", "scenes", folder / "scenes.json", "--out", folder / "s2")
+    listed = json.loads((folder / "s2/items.json").read_text())
+    for feature in listed["features"]:
+        feature["links"] = []
+    (folder / "s2/bare.json").write_text(json.dumps(listed))
+    source = {"type": "sentinel2_l2a", "stac": "s2/bare.json", "bands": ["B02", "B11"]}
+    document = {
+        "aoi": "aoi.geojson",
+        "grid": {"crs": "EPSG:32633", "resolution_m": 10, "tile_px": 32},
+        "period": {"start": "2023-06", "end": "2023-06", "step": "month"},
+        "sources": {"s2": source},
+        "tile": {"patch_px": 8},
+    }
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(document))
+
+    def plan():
+        return make_plan(load_pipeline(folder / "pipeline.yaml"), folder).of_step("preprocess_s2")
+
+    both = plan()
+    (folder / "s2/bare.json").write_text(json.dumps({**listed, "features": listed["features"][:1]}))
+    (one,) = plan()
+    assert one.key == both[0].key
+    (folder / "obs").mkdir()
+    load_step("preprocess_s2").run(one.unit, Inputs(dict(one.unit.files), {}), folder / "obs", RunContext())
+    with rasterio.open(folder / "obs/data.tif") as dataset:
+        row, col = round((TOP - dataset.bounds.top) / 10), round((dataset.bounds.left - LEFT) / 10)
+        found = dataset.read(1)
+    np.testing.assert_array_equal(found, values["B02"][row:, col:][: found.shape[0], : found.shape[1]])
+
+
 def test_a_dry_search_writes_nothing_and_json_says_it_all(place):
     api, folder, _ = place
     shown = json.loads(search(api, folder, "--dry-run", "--json", "--max-cloud", 5))
