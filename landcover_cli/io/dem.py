@@ -7,7 +7,7 @@ above the ellipsoid: 48 m too low, the geoid's undulation in Rome, moves a pixel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -77,19 +77,22 @@ class Dem:
             out = np.full(block.shape_yx, np.nan)
             for sheet in self.sheets:
                 xy = _sheet_coordinates(sheet, nodes.lon_deg, nodes.lat_deg)
-                for shift in (0.0, 360.0, -360.0) if sheet.geographic else (0.0,):
-                    self._sample(sheet, xy + np.array([shift, 0.0]), nodes.frame, block, out)
+                for shift, window in _windows_of(sheet, xy):
+                    self._sample(sheet, window, xy + np.array([shift, 0.0]), nodes.frame, block, out)
         if self.geoid is not None:
             undulation = self.geoid.undulation(nodes.lon_deg, nodes.lat_deg)
             out += interpolate_nodes(undulation, nodes.frame, block)
         return out
 
     def _sample(
-        self, sheet: TileSheet, xy: FloatArray, frame: tuple[int, int, int], block: Block, out: FloatArray
+        self,
+        sheet: TileSheet,
+        window: tuple[int, int, int, int],
+        xy: FloatArray,
+        frame: tuple[int, int, int],
+        block: Block,
+        out: FloatArray,
     ) -> None:
-        window = _window_of(sheet, xy)
-        if window is None:
-            return
         values = paste(sheet, window, self._void_value())
         origin = sheet.tiles[0]
         rows = (origin.top - xy[..., 1]) / origin.dy - 0.5
@@ -155,8 +158,7 @@ class Dem:
         low, high = (self.flat_m, self.flat_m) if self.flat_m is not None else (math.inf, -math.inf)
         for sheet in self.sheets:
             xy = _sheet_coordinates(sheet, lon, lat)
-            for shift in (0.0, 360.0, -360.0) if sheet.geographic else (0.0,):
-                window = _window_of(sheet, xy + np.array([shift, 0.0]), limit=False)
+            for _, window in _windows_of(sheet, xy, limit=False):
                 for part in _strips(window):
                     values = paste(sheet, part, self._void_value())
                     if np.isfinite(values).any():
@@ -367,37 +369,39 @@ def _from_wgs84(wkt: str) -> pyproj.Transformer | None:
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
-def _window_of(sheet: TileSheet, xy: FloatArray, limit: bool = True) -> tuple[int, int, int, int] | None:
-    """Rows and columns (first, last) of the sheet's lattice that an area needs, None where no tile is near.
+def _windows_of(
+    sheet: TileSheet, xy: FloatArray, limit: bool = True
+) -> Iterator[tuple[float, tuple[int, int, int, int]]]:
+    """Rows and columns (first, end) of the sheet's lattice that an area needs, with what to add to x; none if far off.
 
-    Row and column 0 are those of the first tile, so that an index means the same in every call.
+    Row and column 0 are those of the first tile, so that an index means the same in every call. Geographic sheets are
+    also looked at one turn of the Earth to either side.
     """
-    origin = sheet.tiles[0]
-    with np.errstate(invalid="ignore"):
-        col = (xy[..., 0] - origin.left) / origin.dx - 0.5
-        row = (origin.top - xy[..., 1]) / origin.dy - 0.5
-    if not (np.isfinite(col).any() and np.isfinite(row).any()):
-        return None
-    tile_rows = [round((origin.top - t.top) / origin.dy) for t in sheet.tiles]
-    tile_cols = [round((t.left - origin.left) / origin.dx) for t in sheet.tiles]
-    first_row = max(math.floor(float(np.nanmin(row))) - 1, min(tile_rows))
-    first_col = max(math.floor(float(np.nanmin(col))) - 1, min(tile_cols))
-    ends = [(r + t.shape_yx[0], c + t.shape_yx[1]) for r, c, t in zip(tile_rows, tile_cols, sheet.tiles, strict=True)]
-    last_row = min(math.ceil(float(np.nanmax(row))) + 2, max(end[0] for end in ends))
-    last_col = min(math.ceil(float(np.nanmax(col))) + 2, max(end[1] for end in ends))
-    if first_row >= last_row or first_col >= last_col:
-        return None
-    if limit and (last_row - first_row) * (last_col - first_col) > MAX_WINDOW_PX:
-        raise InputError(
-            f"one block of the output needs {last_col - first_col} × {last_row - first_row} pixels of the DEM",
-            remedy="use a coarser DEM, or a smaller block",
-        )
-    return first_row, last_row, first_col, last_col
+    x, y = xy[..., 0], xy[..., 1]
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.all():
+        if not known.any():
+            return
+        x, y = x[known], y[known]
+    west, east, south, north = float(x.min()), float(x.max()), float(y.min()), float(y.max())
+    origin, rows, cols = sheet.tiles[0], sheet.rows, sheet.columns
+    first_row = max(math.floor((origin.top - north) / origin.dy - 0.5) - 1, rows[0])
+    last_row = min(math.ceil((origin.top - south) / origin.dy - 0.5) + 2, rows[1])
+    for shift in (0.0, 360.0, -360.0) if sheet.geographic else (0.0,):
+        first_col = max(math.floor((west + shift - origin.left) / origin.dx - 0.5) - 1, cols[0])
+        last_col = min(math.ceil((east + shift - origin.left) / origin.dx - 0.5) + 2, cols[1])
+        if first_row >= last_row or first_col >= last_col:
+            continue
+        if limit and (last_row - first_row) * (last_col - first_col) > MAX_WINDOW_PX:
+            raise InputError(
+                f"one block of the output needs {last_col - first_col} × {last_row - first_row} pixels of the DEM",
+                remedy="use a coarser DEM, or a smaller block",
+            )
+        yield shift, (first_row, last_row, first_col, last_col)
 
 
-def _strips(window: tuple[int, int, int, int] | None) -> Iterable[tuple[int, int, int, int]]:
-    if window is not None:
-        first_row, last_row, first_col, last_col = window
-        rows = max(1, 8_000_000 // (last_col - first_col))
-        for row in range(first_row, last_row, rows):
-            yield row, min(row + rows, last_row), first_col, last_col
+def _strips(window: tuple[int, int, int, int]) -> Iterator[tuple[int, int, int, int]]:
+    first_row, last_row, first_col, last_col = window
+    rows = max(1, 8_000_000 // (last_col - first_col))
+    for row in range(first_row, last_row, rows):
+        yield row, min(row + rows, last_row), first_col, last_col

@@ -1,14 +1,12 @@
 """Raster files of a DEM and how windows of them are read.
 
-One file is asked for the same ground several times in a row: by facets, by the shadows of their neighbours, by the map.
-Each thread keeps the files that it used last open, so that GDAL need not find its way through the header again and has
-what it decoded at hand (as much as its cache is allowed to hold).
+The same ground is asked for several times in a row, in small windows: by facets, by the shadows of their neighbours, by
+the map. What was read last is therefore kept, in chunks, up to `KEPT_BYTES` for all threads together.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -27,7 +25,10 @@ from landcover_cli.errors import InputError
 FloatArray = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
 
-OPEN_FILES = 4
+CHUNK_PX = 512
+KEPT_BYTES = 96 * 1024**2
+# A window of more chunks than this is read by itself: it is not asked for again.
+MAX_CHUNKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,23 @@ class TileSheet:
     geographic: bool
     tiles: tuple[DemTile, ...]
 
+    def corner(self, tile: DemTile) -> tuple[int, int]:
+        """Row and column of a tile, counted from the first one's."""
+        origin = self.tiles[0]
+        return round((origin.top - tile.top) / origin.dy), round((tile.left - origin.left) / origin.dx)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """First row and end of all tiles."""
+        spans = [(self.corner(tile)[0], tile.shape_yx[0]) for tile in self.tiles]
+        return min(first for first, _ in spans), max(first + size for first, size in spans)
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """First column and end of all tiles."""
+        spans = [(self.corner(tile)[1], tile.shape_yx[1]) for tile in self.tiles]
+        return min(first for first, _ in spans), max(first + size for first, size in spans)
+
 
 def paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> FloatArray:
     """Heights of a window of a sheet's lattice.
@@ -87,12 +105,11 @@ def paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> F
         InputError: A tile cannot be read.
     """
     first_row, last_row, first_col, last_col = window
-    origin = sheet.tiles[0]
     out: FloatArray | None = None
     shape = last_row - first_row, last_col - first_col
     for tile in sheet.tiles:
-        row = round((origin.top - tile.top) / origin.dy) - first_row
-        col = round((tile.left - origin.left) / origin.dx) - first_col
+        row, col = sheet.corner(tile)
+        row, col = row - first_row, col - first_col
         r0, r1 = max(row, 0), min(row + tile.shape_yx[0], shape[0])
         c0, c1 = max(col, 0), min(col + tile.shape_yx[1], shape[1])
         if r0 >= r1 or c0 >= c1:
@@ -109,8 +126,9 @@ def paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> F
 
 
 def _read(tile: DemTile, part: Window, void: float) -> FloatArray:
+    """Float64 heights of a window of one tile."""
     try:
-        values = _read_heights(_opened(tile.path), part)
+        values = _window(tile, part)
     except (RasterioError, OSError) as error:
         name = Path(tile.path).name
         raise InputError(f"DEM {name} cannot be read: {error}", remedy="fetch the tile again") from error
@@ -121,43 +139,80 @@ def _read(tile: DemTile, part: Window, void: float) -> FloatArray:
     return values
 
 
-class _OpenFiles(threading.local):
-    """Datasets of one thread, the one used last at the end; a handle must not be shared."""
+def _window(tile: DemTile, part: Window) -> FloatArray:
+    top, left, height, width = part.row_off, part.col_off, part.height, part.width
+    rows = range(top // CHUNK_PX, (top + height - 1) // CHUNK_PX + 1)
+    cols = range(left // CHUNK_PX, (left + width - 1) // CHUNK_PX + 1)
+    if len(rows) * len(cols) > MAX_CHUNKS:
+        with rasterio.open(tile.path) as source:
+            return _read_heights(source, part).astype(np.float64)
+    state = Path(tile.path).stat()
+    # A file that was replaced is another file.
+    version = tile.path, state.st_ino, state.st_mtime_ns, state.st_size
+    out = np.empty((height, width))
+    for i in rows:
+        for j in cols:
+            values = _kept.get((*version, i, j))
+            if values is None:
+                values = _chunk(tile, i, j)
+                _kept.put((*version, i, j), values)
+            r0, c0 = i * CHUNK_PX, j * CHUNK_PX
+            r1, c1 = min(r0 + values.shape[0], top + height), min(c0 + values.shape[1], left + width)
+            a, b = max(r0, top), max(c0, left)
+            out[a - top : r1 - top, b - left : c1 - left] = values[a - r0 : r1 - r0, b - c0 : c1 - c0]
+    return out
+
+
+def _chunk(tile: DemTile, i: int, j: int) -> NDArray[Any]:
+    height = min(CHUNK_PX, tile.shape_yx[0] - i * CHUNK_PX)
+    width = min(CHUNK_PX, tile.shape_yx[1] - j * CHUNK_PX)
+    with rasterio.open(tile.path) as source:
+        return _read_heights(source, Window(j * CHUNK_PX, i * CHUNK_PX, width, height))
+
+
+class _Kept:
+    """Arrays by key, the one used last at the end; the first ones make way."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
-        self.datasets: OrderedDict[tuple[str, int, int, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._arrays: OrderedDict[tuple[Any, ...], NDArray[Any]] = OrderedDict()
+        self.nbytes = 0
+
+    def get(self, key: tuple[Any, ...]) -> NDArray[Any] | None:
+        """An array that is there, None if it is not."""
+        with self._lock:
+            found = self._arrays.get(key)
+            if found is not None:
+                self._arrays.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[Any, ...], values: NDArray[Any]) -> None:
+        """Keep an array; several threads may bring the same one."""
+        with self._lock:
+            if key not in self._arrays:
+                self._arrays[key] = values
+                self.nbytes += values.nbytes
+            while self.nbytes > KEPT_BYTES and len(self._arrays) > 1:
+                self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
 
 
-_open_files = _OpenFiles()
+_kept = _Kept()
 
 
-def _opened(path: str) -> Any:
-    """An open dataset of this thread; a file that has changed since is opened again."""
-    if _open_files.process != os.getpid():
-        # A forked process shares the position within files that its parent had open.
-        _open_files.__init__()  # type: ignore[misc]
-    state = Path(path).stat()
-    key = path, state.st_ino, state.st_mtime_ns, state.st_size
-    dataset = _open_files.datasets.pop(key, None)
-    if dataset is None:
-        dataset = rasterio.open(path)
-    _open_files.datasets[key] = dataset
-    while len(_open_files.datasets) > OPEN_FILES:
-        _open_files.datasets.popitem(last=False)[1].close()
-    return dataset
+def _read_heights(source: Any, part: Window) -> NDArray[Any]:
+    """Heights of a window as float32 where that holds what the file has, else float64; NaN for nodata.
 
-
-def _read_heights(source: Any, part: Window) -> FloatArray:
-    """Float64 heights of a window, NaN for nodata; GDAL's mask is only asked for where a file has more than a value."""
+    GDAL's mask is only asked for where a file has more than a value.
+    """
+    kind = np.float32 if source.dtypes[0] in ("uint8", "int8", "int16", "uint16", "float32") else np.float64
     flags = source.mask_flag_enums[0]
     if MaskFlags.all_valid in flags or flags == [MaskFlags.nodata]:
         raw = source.read(1, window=part)
-        values = raw.astype(np.float64)
+        values = raw.astype(kind)
         if source.nodata is not None and not math.isnan(source.nodata):
             values[raw == source.nodata] = np.nan
-        return values
-    return np.asarray(source.read(1, window=part, masked=True).astype(np.float64).filled(np.nan))
+        return np.asarray(values)
+    return np.asarray(source.read(1, window=part, masked=True).astype(kind).filled(np.nan))
 
 
 def _inside_cover(tile: DemTile, part: Window) -> NDArray[np.bool_]:
