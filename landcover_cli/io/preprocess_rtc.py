@@ -132,7 +132,7 @@ def preprocess_rtc(
             for first in range(0, height, STRIP_PX):
                 check()
                 strip = lattice.rows(first, min(first + STRIP_PX, height))
-                values, codes = _mosaic(opened, strip)
+                values, codes = _mosaic(opened, strip, len(settings.polarisations))
                 window = Window(0, first, width, strip.shape_yx[0])
                 for index, band in enumerate(values, start=1):
                     data.write(band, index, window=window)
@@ -232,9 +232,8 @@ def _lattice(opened: Sequence[_Opened], settings: RtcSettings) -> Lattice:
     return Lattice(settings.crs, settings.gsd_m, (min(lefts), min(bottoms), max(rights), max(tops)))
 
 
-def _mosaic(opened: Sequence[_Opened], strip: Lattice) -> tuple[np.ndarray, np.ndarray]:
+def _mosaic(opened: Sequence[_Opened], strip: Lattice, bands: int) -> tuple[np.ndarray, np.ndarray]:
     """One strip: the first clear value of a pixel wins, then the first code."""
-    bands = len(opened[0].part.bands) if opened else 0
     data = np.full((bands, *strip.shape_yx), np.nan, np.float32)
     codes = np.full(strip.shape_yx, MASK_NODATA, np.uint8)
     for one in opened:

@@ -212,6 +212,23 @@ def _same_pass(before: RtcItem, item: RtcItem) -> bool:
     return near and item.when - before.when <= _PASS_GAP
 
 
+def pass_facts(group: Sequence[RtcItem]) -> dict[str, Any]:
+    """``id``, ``datetime`` and ``facts`` of a pass, as its observation states them."""
+    first = group[0]
+    facts = {
+        "orbit_direction": first.direction,
+        "platform": first.platform,
+        "absolute_orbit": first.absolute_orbit,
+        "relative_orbit": first.relative_orbit,
+        "items": [item.id for item in group],
+    }
+    return {
+        "id": pass_name(group),
+        "datetime": first.when.isoformat().replace("+00:00", "Z"),
+        "facts": {key: value for key, value in facts.items() if value not in (None, "")},
+    }
+
+
 def pass_name(group: Sequence[RtcItem]) -> str:
     """Id of a pass: satellite, start, orbit; ``S1A_20220708T061500_044001``, ``S1A_20231003T134521_T069``."""
     first = group[0]

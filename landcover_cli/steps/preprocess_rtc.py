@@ -101,13 +101,13 @@ def _within(
         ground = footprint_on(_scene(item.id, [item]), ctx.grid.crs)
         if not ground.intersects(area):
             continue
-        stated = _stated(item) if source.orbit != "both" and not item.direction else item
+        stated = with_stated_direction(item) if source.orbit != "both" and not item.direction else item
         if source.orbit in (None, "both", stated.direction) or not stated.direction:
             found.append((stated, ground))
     return found
 
 
-def _stated(item: RtcItem) -> RtcItem:
+def with_stated_direction(item: RtcItem) -> RtcItem:
     """The item with its orbit direction from the tags of a raster, as OPERA writes them."""
     from landcover_cli.io.raster import gdal_env, open_raster
     from landcover_cli.io.rtc_items import with_direction
@@ -162,30 +162,20 @@ def _planned(region: Region, name: str, group: tuple[RtcItem, ...], grounds: Seq
 
 
 def _unit(ctx: PlanContext, region: Region, name: str, source: Sentinel1RtcSource, one: PlannedPass) -> Unit:
+    from landcover_cli.io.rtc_items import pass_facts
+
     files: dict[str, str] = {}
     for n, item in enumerate(one.items):
         for band in source.polarisations:
             files |= _with_sidecar(f"item/{n:03d}/{band}", item.assets[band])
         if source.product_mask and item.mask:
             files |= _with_sidecar(f"item/{n:03d}/mask", item.mask)
-    first, scene = one.items[0], one.planned.scene
-    facts = {
-        "orbit_direction": first.direction,
-        "platform": first.platform,
-        "absolute_orbit": first.absolute_orbit,
-        "relative_orbit": first.relative_orbit,
-        "items": [item.id for item in one.items],
-    }
     params = {
         # Which passes are looked for, and what becomes of them, changes no observation.
         "sources": {name: source.model_dump(mode="json", exclude={"stac", "orbit", "composite", "optional"})},
         "grid": ctx.grid.to_dict(),
         "area_m": list(area_of(ctx, region)),
-        "pass": {
-            "id": scene.id,
-            "datetime": scene.datetime.isoformat().replace("+00:00", "Z"),
-            "facts": {key: value for key, value in facts.items() if value not in (None, "")},
-        },
+        "pass": pass_facts(one.items),
         "nodata": [_finite(item.nodata) for item in one.items],
     }
     return Unit(NAME, one.planned.ref.id, params, files)
