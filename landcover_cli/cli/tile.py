@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,16 +21,24 @@ def register(app: typer.Typer) -> None:
 
 
 def tile(
-    cube: Annotated[
-        list[str], typer.Option("--cube", metavar="NAME=PATH", help="Cube of a source; may be repeated, also per name.")
-    ],
-    labels: Annotated[list[Path], typer.Option(help="Class indices on the grid (`lc labels`); may be repeated.")],
-    legend: Annotated[Path, typer.Option(help="Legend file of the labels.")],
+    legend: Annotated[str, typer.Option(help="Legend file of the labels, or lc:NAME.")],
     out: options.Out,
+    cube: Annotated[
+        list[str] | None,
+        typer.Option("--cube", metavar="NAME=PATH", help="Cube of a source; may be repeated, also per name."),
+    ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="Class indices on the grid (`lc labels`); may be repeated.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Description of a table of series, in place of cubes and labels.")
+    ] = None,
     patch: Annotated[int, typer.Option(min=8, help="Patch edge in pixels.")] = 64,
     stride: Annotated[int | None, typer.Option(min=1, help="Step between patches; default: the patch edge.")] = None,
     min_labelled: Annotated[float, typer.Option(min=0, max=1, help="Least share of labelled pixels.")] = 0.02,
-    split: Annotated[str, typer.Option(help="spatial_blocks, random or halves.")] = "spatial_blocks",
+    split: Annotated[str, typer.Option(help="spatial_blocks, random, halves or attribute.")] = "spatial_blocks",
+    zones: Annotated[Path | None, typer.Option(help="Polygons that the split `attribute` divides by.")] = None,
+    attribute: Annotated[str | None, typer.Option(help="Attribute of the zones that names a zone.")] = None,
     ratios: Annotated[str, typer.Option(help="Train, validation, test; e.g. 5:3:2.")] = "0.6:0.2:0.2",
     block: Annotated[int, typer.Option(min=1, help="Edge of a spatial block in pixels.")] = 128,
     buffer: Annotated[int, typer.Option(min=0, help="Ground left out between splits, in pixels.")] = 0,
@@ -43,8 +51,17 @@ def tile(
     from landcover_cli.core.unit import RunContext
     from landcover_cli.io.atomic import atomic_folder
     from landcover_cli.io.legendfile import read_legend
+    from landcover_cli.labels.shipped import shipped
     from landcover_cli.learn.patching import LabelledRegion, make_patches
 
+    if table is not None:
+        if cube or labels or zones:
+            raise UsageError("--table goes without --cube, --labels and --zones", remedy="give one or the other")
+        config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed, zones, attribute)
+        _from_table(table, legend, config, out, as_json)
+        return
+    if not cube or not labels:
+        raise UsageError("which labels, and which cubes?", remedy="give --labels and --cube, or --table")
     cubes: dict[str, list[Path]] = {}
     for text in cube:
         name, equals, path = text.partition("=")
@@ -54,12 +71,22 @@ def tile(
     unknown = sorted(set(optional or ()) - set(cubes))
     if unknown:
         raise UsageError(f"--optional {unknown[0]!r} is no --cube", remedy=f"the cubes are {', '.join(sorted(cubes))}")
-    config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed)
+    config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed, zones, attribute)
     region = LabelledRegion("main", tuple(labels), {name: tuple(paths) for name, paths in cubes.items()})
     with reporter() as watch, atomic_folder(out) as scratch:
         facts = make_patches(
-            [region], read_legend(legend), config, scratch, RunContext(progress=watch.within), optional=optional or ()
+            [region],
+            read_legend(shipped("legends", legend) or Path(legend)),
+            config,
+            scratch,
+            RunContext(progress=watch.within),
+            optional=optional or (),
+            zones=zones,
         )
+    _say(facts, out, as_json)
+
+
+def _say(facts: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"patches": str(out), **facts["patches"]}))
         return
@@ -67,8 +94,39 @@ def tile(
     typer.echo(f"{shown} patches of {facts['patch_px']} px: {out}")
 
 
+def _from_table(table: Path, legend: str, config: TileConfig, out: Path, as_json: bool) -> None:
+    from landcover_cli.cli.progress import reporter
+    from landcover_cli.core.unit import RunContext
+    from landcover_cli.io.atomic import atomic_folder
+    from landcover_cli.io.legendfile import read_crosswalk, read_legend
+    from landcover_cli.io.seriestable import read_table_description
+    from landcover_cli.labels.shipped import shipped
+    from landcover_cli.learn.tabling import make_table_patches
+
+    description, base = read_table_description(table), table.parent
+    classes = read_legend(shipped("legends", legend) or Path(legend))
+    crosswalk = None
+    if description.crosswalk:
+        path = shipped("crosswalks", description.crosswalk) or base / description.crosswalk
+        crosswalk = read_crosswalk(path, classes)
+    with reporter() as watch, atomic_folder(out) as scratch:
+        facts = make_table_patches(
+            description, base, classes, config, scratch, RunContext(progress=watch.within), crosswalk=crosswalk
+        )
+    _say(facts, out, as_json)
+
+
 def _config(
-    patch: int, stride: int | None, min_labelled: float, method: str, ratios: str, block: int, buffer: int, seed: int
+    patch: int,
+    stride: int | None,
+    min_labelled: float,
+    method: str,
+    ratios: str,
+    block: int,
+    buffer: int,
+    seed: int,
+    zones: Path | None,
+    attribute: str | None,
 ) -> TileConfig:
     """The options as the pipeline file would hold them.
 
@@ -83,11 +141,12 @@ def _config(
         shares = [float(part) for part in ratios.split(":")]
     except ValueError:
         raise UsageError(f"--ratios {ratios!r} are no numbers", remedy="write e.g. --ratios 5:3:2") from None
-    document = {
+    document: dict[str, Any] = {
         "patch_px": patch,
         "stride_px": stride,
         "min_labelled": min_labelled,
         "seed": seed,
         "split": {"method": method, "ratios": shares, "block_px": block, "buffer_px": buffer},
     }
+    document["split"] |= {"zones": str(zones) if zones else None, "attribute": attribute}
     return parse_section(TileConfig, document, "tile", "lc tile")

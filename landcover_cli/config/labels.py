@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from landcover_cli.config.base import Section
+from landcover_cli.config.place import PeriodConfig
 
 
 class LabelSourceConfig(Section):
@@ -49,8 +50,18 @@ class LabelsConfig(LabelSourceConfig):
 class SplitConfig(Section):
     """How patches are divided into training, validation and test."""
 
-    method: Literal["spatial_blocks", "random", "halves"] = Field(
-        "spatial_blocks", description="How ground is divided."
+    method: Literal["spatial_blocks", "random", "halves", "attribute"] = Field(
+        "spatial_blocks",
+        description="How ground is divided: blocks, single patches, the southern half as test, or `attribute`: the "
+        "zones of a file, or the groups of a table, go to one split each.",
+    )
+    zones: str | None = Field(
+        None, description="Polygons that `attribute` divides by; default: the regions of the pipeline file."
+    )
+    attribute: str | None = Field(
+        None,
+        description="Attribute of `zones` that names a zone; where its values are train, validation and test, they "
+        "are the splits.",
     )
     ratios: tuple[float, float, float] = Field(
         (0.6, 0.2, 0.2), description="Shares of train (above 0), validation and test (0 or above); any scale."
@@ -76,3 +87,39 @@ class TileConfig(Section):
     )
     split: SplitConfig = Field(default_factory=SplitConfig)
     seed: int = Field(0, ge=0, description="Seed of the split.")
+
+
+class TableSource(Section):
+    """Bands of a table that make one input of the network."""
+
+    bands: dict[str, str] = Field(min_length=1, description="Band name of the input → column of the table.")
+    kind: Literal["series", "image"] = Field(
+        "series", description="`series`: one value per period; `image`: one value, the mean of all rows (terrain)."
+    )
+    units: str = Field(
+        "reflectance", description="What the values mean once scaled; values of units that end in `linear` become dB."
+    )
+    exponent: float = Field(1.0, gt=0, description="Value = column ^ exponent * scale + offset (2 for amplitudes).")
+    scale: float = Field(1.0, description="See `exponent`.")
+    offset: float = Field(0.0, description="See `exponent`.")
+    nodata: tuple[float, ...] = Field((), description="Values of a column that mean nothing; so does an empty cell.")
+    gsd_m: float = Field(10.0, gt=0, description="Pixel edge of the input that a map will be made from, in metres.")
+    optional: bool = Field(False, description="A map may lack this input.")
+
+
+class TableConfig(Section):
+    """A table of series: one row per point and date, one column per band."""
+
+    path: str = Field(description="Parquet or CSV file, relative to the description.")
+    id: str = Field(description="Column that names the point.")
+    time: str = Field(description="Column with the day (or instant) of the row.")
+    x: str = Field("lon", description="Column with the easting or longitude.")
+    y: str = Field("lat", description="Column with the northing or latitude.")
+    crs: str = Field("EPSG:4326", description="CRS of `x` and `y`.")
+    label: str = Field(description="Column with the class code or name, the same in all rows of a point.")
+    group: str | None = Field(None, description="Column that `tile.split.method: attribute` divides by.")
+    weight: str | None = Field(None, description="Column that says what the point's label counts, from 0 up.")
+    crosswalk: str | None = Field(None, description="Crosswalk file, or `lc:NAME`, from the labels' codes.")
+    ignore: tuple[int, ...] = Field((), description="Codes that mean `no label`.")
+    period: PeriodConfig = Field(description="Periods of the series; rows of one period are averaged.")
+    sources: dict[str, TableSource] = Field(min_length=1, description="Inputs by name.")

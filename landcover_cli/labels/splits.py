@@ -31,13 +31,14 @@ class SplitRule:
     Attributes:
         method: ``spatial_blocks``: squares of ground go to one split each. ``random``: patches do. ``halves``: the
             southern half of the labelled ground is test, blocks of the northern half are training or validation.
+            ``attribute``: the groups that `assign_splits` is given go to one split each.
         ratios: Wanted shares of train, validation, test.
         block_px: Edge of a block; blocks lie at multiples of it from the grid's origin.
         buffer_px: Least distance between patches of different splits.
         seed: Decides between equals.
     """
 
-    method: Literal["spatial_blocks", "random", "halves"]
+    method: Literal["spatial_blocks", "random", "halves", "attribute"]
     ratios: tuple[float, float, float]
     block_px: int
     buffer_px: int
@@ -57,13 +58,18 @@ class Splits:
     groups: int
 
 
-def assign_splits(boxes: Sequence[PixelBox], counts: np.ndarray, rule: SplitRule) -> Splits:
+def assign_splits(
+    boxes: Sequence[PixelBox], counts: np.ndarray, rule: SplitRule, keys: Sequence[frozenset[str]] | None = None
+) -> Splits:
     """Deal patches to the splits.
 
     Args:
         boxes: Ground of each patch.
         counts: ``[N, K]`` labelled pixels per patch and class.
         rule: How.
+        keys: Names of the groups that each patch lies in; needed for the method ``attribute``, and decides what
+            ``random`` deals (default: each patch by itself). A patch in none is left out, and so is one in groups of
+            different splits. Names ``train``, ``validation`` and ``test``, where there are no others, are the splits.
 
     Returns:
         The split of every patch; no two splits share ground.
@@ -73,8 +79,14 @@ def assign_splits(boxes: Sequence[PixelBox], counts: np.ndarray, rule: SplitRule
         InputError: Too few groups to deal, or no patch left for training.
     """
     shares = _shares(rule)
-    if rule.method == "random":
-        groups: list[set[Group]] = [{(index, 0)} for index in range(len(boxes))]
+    if keys is not None and rule.method in {"attribute", "random"}:
+        every = sorted({key for mine in keys for key in mine})
+        if every and set(every) <= set(NAMES):
+            return _as_named(boxes, counts, rule, keys)
+        number = {key: index for index, key in enumerate(every)}
+        groups: list[set[Group]] = [{(number[key], 0) for key in mine} for mine in keys]
+    elif rule.method == "random":
+        groups = [{(index, 0)} for index in range(len(boxes))]
     else:
         groups = [_blocks(box, rule.block_px, (rule.buffer_px + 1) // 2) for box in boxes]
     fixed = _southern_half(boxes, counts, rule) if rule.method == "halves" else np.full(len(boxes), LEFT_OUT)
@@ -93,6 +105,13 @@ def assign_splits(boxes: Sequence[PixelBox], counts: np.ndarray, rule: SplitRule
     split[fixed == _ON_THE_LINE] = LEFT_OUT
     _check(boxes, counts, split, rule)
     return Splits(split, len(names))
+
+
+def _as_named(boxes: Sequence[PixelBox], counts: np.ndarray, rule: SplitRule, keys: Sequence[frozenset[str]]) -> Splits:
+    """Splits that the groups' own names say."""
+    split = np.array([NAMES.index(next(iter(mine))) if len(mine) == 1 else LEFT_OUT for mine in keys])
+    _check(boxes, counts, split, rule)
+    return Splits(split, len({key for mine in keys for key in mine}))
 
 
 _ON_THE_LINE = -2
@@ -151,7 +170,7 @@ def _deal(table: np.ndarray, shares: np.ndarray, rule: SplitRule) -> np.ndarray:
     """
     wanted = int((shares > 0).sum())
     if len(table) < wanted:
-        what = "patches" if rule.method == "random" else f"blocks of {rule.block_px} px"
+        what = {"random": "patches", "attribute": "groups"}.get(rule.method, f"blocks of {rule.block_px} px")
         raise InputError(
             f"{len(table)} labelled {what} cannot make {wanted} splits",
             remedy="label more ground, or lower tile.split.block_px, or set a ratio to 0",

@@ -27,11 +27,26 @@ from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
 from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
 from landcover_cli.io.raster import same_crs
 from landcover_cli.labels.legend import Legend
-from landcover_cli.labels.splits import NAMES, SplitRule, assign_splits
+from landcover_cli.labels.splits import NAMES, assign_splits
+from landcover_cli.learn.patchfacts import (
+    check_classes,
+    class_facts,
+    measured_facts,
+    split_facts,
+    split_rule,
+    zone_keys,
+)
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import physical_values, transform_of
 
-__all__ = ["CLASSES", "DESCRIPTION", "SPLITS", "STATISTICS", "LabelledRegion", "make_patches"]
+__all__ = [
+    "CLASSES",
+    "DESCRIPTION",
+    "SPLITS",
+    "STATISTICS",
+    "LabelledRegion",
+    "make_patches",
+]
 
 log = logging.getLogger("lc")
 
@@ -76,6 +91,7 @@ def make_patches(
     *,
     optional: Iterable[str] = (),
     tile_px: int | None = None,
+    zones: Path | None = None,
 ) -> dict[str, Any]:
     """Cut, split, measure and store training patches.
 
@@ -88,6 +104,7 @@ def make_patches(
         ctx: Progress and cancellation.
         optional: Sources that a region may lack.
         tile_px: Tile edge of the product grid, which names the tiles in the index; None leaves them empty.
+        zones: Polygons that the split ``attribute`` divides by; None: it divides by region.
 
     Returns:
         The content of ``patches.json``.
@@ -112,8 +129,10 @@ def make_patches(
         _check_grids(ports, series, regions, first, config.patch_px, stride_px)
         cuts = sorted(_lay(mosaics, len(legend.classes), config, stride_px), key=_reading_order)
         boxes = [cut.box for cut in cuts]
-        rule = SplitRule(**config.split.model_dump(), seed=config.seed)
-        splits = assign_splits(boxes, np.array([cut.class_px for cut in cuts]), rule)
+        rule = split_rule(config)
+        names = [regions[cut.region].name for cut in cuts]
+        keys = zone_keys(boxes, names, config, zones, first.crs, first.gsd_m) if rule.method == "attribute" else None
+        splits = assign_splits(boxes, np.array([cut.class_px for cut in cuts]), rule, keys)
         kept = [(cut, NAMES[code]) for cut, code in zip(cuts, splits.split.tolist(), strict=True) if code >= 0]
         weights = [stack.enter_context(WeightMosaic(region.labels)) for region in regions]
         job = _Job(regions, mosaics, weights, series, ports, legend, config.patch_px, ctx)
@@ -121,11 +140,11 @@ def make_patches(
     if tile_px is not None:
         grid = ProductGrid(first.crs, first.gsd_m, tile_px)
         records = [replace(record, tile=_tile_of(record.box, grid).id) for record in records]
-    _check_classes(records, legend, rule)
+    check_classes(records, legend, rule)
     write_index(out / INDEX, records, legend.codes, first.crs, first.gsd_m)
     _write(out / STATISTICS, statistics)
-    _write(out / SPLITS, _split_facts(records, rule, splits.groups, len(cuts)))
-    _write(out / CLASSES, _class_facts(records, legend, unobserved))
+    _write(out / SPLITS, split_facts(records, rule, splits.groups, len(cuts)))
+    _write(out / CLASSES, class_facts(records, legend, unobserved))
     description = {
         "format": 1,
         "crs": first.crs,
@@ -316,7 +335,7 @@ class _Job:
                 "no labelled pixel was ever observed: labels and cubes do not meet",
                 remedy="check the area, the CRS and the period of the cubes",
             )
-        return records, self._statistics(measured), unobserved
+        return records, measured_facts(self.ports, measured), unobserved
 
     def _read_block(self, cuts: Sequence[_Cut]) -> tuple[PixelBox, dict[str, CubeWindow]]:
         """The ground around some patches of one region, from every cube."""
@@ -370,27 +389,6 @@ class _Job:
                 )
                 measured[port.name].feed(values, valid)
 
-    def _statistics(self, measured: Mapping[str, BandStatistics]) -> dict[str, Any]:
-        found = {}
-        for port in self.ports:
-            summary = measured[port.name].result()
-            if summary.count == 0:
-                raise InputError(
-                    f"source {port.name!r} has no valid pixel in any training patch",
-                    remedy="check its cube, or leave the source out",
-                )
-            found[port.name] = {
-                "bands": list(port.bands),
-                "units": port.units,
-                "transform": transform_of(port.units),
-                "count": summary.count,
-                "mean": list(summary.mean),
-                "std": list(summary.std),
-                "min": list(summary.minimum),
-                "max": list(summary.maximum),
-            }
-        return found
-
 
 def _to_grid(mask_yx: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A mask at an input's pixel size on the labels' pixels: nearest, both covering the same ground."""
@@ -402,51 +400,3 @@ def _to_grid(mask_yx: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _tile_of(box: PixelBox, grid: ProductGrid) -> Tile:
     row, col = (box.row0 + box.row1) // 2, (box.col0 + box.col1) // 2
     return Tile(col // grid.tile_px, (-row - 1) // grid.tile_px)
-
-
-def _check_classes(records: Sequence[PatchRecord], legend: Legend, rule: SplitRule) -> None:
-    """Raises: InputError: a class has labels but none for training."""
-    totals = _totals(records, len(legend.classes))
-    for index, item in enumerate(legend.classes):
-        elsewhere = {name: int(totals[name][index]) for name in NAMES if name != "train" and totals[name][index]}
-        if not totals["train"][index] and elsewhere:
-            where = ", ".join(f"{px} px in {name}" for name, px in elsewhere.items())
-            raise InputError(
-                f"class {item.code} ({item.name}) has no training sample ({where})",
-                remedy=f"use smaller blocks (now {rule.block_px} px), another tile.seed, or label more of the class",
-            )
-
-
-def _totals(records: Sequence[PatchRecord], n_classes: int) -> dict[str, np.ndarray]:
-    totals = {name: np.zeros(n_classes, np.int64) for name in NAMES}
-    for record in records:
-        totals[record.split] += record.class_px
-    return totals
-
-
-def _split_facts(records: Sequence[PatchRecord], rule: SplitRule, groups: int, laid: int) -> dict[str, Any]:
-    labelled = {name: sum(sum(r.class_px) for r in records if r.split == name) for name in NAMES}
-    return {
-        "method": rule.method,
-        "ratios": list(rule.ratios),
-        "block_px": rule.block_px,
-        "buffer_px": rule.buffer_px,
-        "seed": rule.seed,
-        "groups": groups,
-        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
-        "labelled_px": labelled,
-        "left_out": laid - len(records),
-        "shared_ground": False,
-    }
-
-
-def _class_facts(records: Sequence[PatchRecord], legend: Legend, unobserved: int) -> dict[str, Any]:
-    totals = _totals(records, len(legend.classes))
-    return {
-        "legend": {"id": legend.id, "version": legend.version},
-        "classes": [
-            {**item.to_dict(), "px": {name: int(totals[name][index]) for name in NAMES}}
-            for index, item in enumerate(legend.classes)
-        ],
-        "unobserved_px": unobserved,
-    }

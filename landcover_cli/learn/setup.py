@@ -19,6 +19,11 @@ from landcover_cli.learn.predict_inputs import calendar_step
 from landcover_cli.registry import load
 from models.spec import ModelSpec, Port
 
+_LEAST_PX = 8
+"""Smaller patches are single pixels of a table."""
+_PIXELWISE_PX = 64
+"""Windows of a network that sees no neighbours may have any size."""
+
 __all__ = ["describe_model", "patches_digest", "split_facts"]
 
 
@@ -42,6 +47,7 @@ def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
         chosen = [port for port in stored if not config.inputs or port.name in config.inputs]
         ports = tuple(_port(port, statistics[port.name]) for port in chosen)
         network = load("model", config.model)
+        patch_px, halo_px = _windows(config.model, network, int(facts["patch_px"]))
         return ModelSpec(
             model=config.model,
             options=resolve_options(config.model, config.options),
@@ -49,8 +55,8 @@ def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
             classes=tuple(facts["legend"]["classes"]),
             legend={"id": facts["legend"]["id"], "version": facts["legend"]["version"]},
             gsd_m=facts["gsd_m"],
-            patch_px=facts["patch_px"],
-            halo_px=facts["patch_px"] // 8,
+            patch_px=patch_px,
+            halo_px=halo_px,
             calendar=_calendar(chosen),
             licence="that of the training data",
             source=network.SOURCE,
@@ -59,6 +65,22 @@ def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
         raise InputError(
             f"{patches / DESCRIPTION} is no description of patches ({error!r})", remedy="run `lc tile` again"
         ) from None
+
+
+def _windows(name: str, network: type, patch_px: int) -> tuple[int, int]:
+    """Edge and halo of the windows that a map is made of, in pixels.
+
+    Raises:
+        ConfigError: A network that looks at neighbours, and patches that have none.
+    """
+    if getattr(network, "PIXELWISE", False):
+        return max(patch_px, _PIXELWISE_PX), 0
+    if patch_px < _LEAST_PX:
+        raise ConfigError(
+            f"network {name!r} looks at a pixel's neighbours; these patches have {patch_px} px",
+            remedy="train.model: pixel_ltae learns from single pixels; or cut patches out of cubes",
+        )
+    return patch_px, patch_px // 8
 
 
 def split_facts(patches: Path) -> dict[str, Any]:

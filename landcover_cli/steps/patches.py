@@ -6,6 +6,7 @@ from pathlib import Path
 
 from landcover_cli.core.plan import PlanContext, Step
 from landcover_cli.core.unit import Inputs, RunContext, Unit, UnitRef
+from landcover_cli.steps.labels import label_files
 
 
 def plan(ctx: PlanContext) -> list[Unit]:
@@ -20,12 +21,14 @@ def plan(ctx: PlanContext) -> list[Unit]:
         for unit in ctx.units.get("composite", ())
         if unit.id.split("/")[0] in labelled
     }
+    zones = ctx.config.tile.split.zones
+    files = label_files("zones", ctx.path(zones)) if zones else {}
     params = {
-        "tile": ctx.config.tile.model_dump(mode="json"),
+        "tile": ctx.config.tile.model_dump(mode="json", exclude={"split": {"zones"}}),
         "grid": ctx.grid.to_dict(),
         "sources": {name: {"optional": source.optional} for name, source in ctx.config.sources.items()},
     }
-    return [Unit("patches", "all", params, {}, needs)]
+    return [Unit("patches", "all", params, files, needs)]
 
 
 def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
@@ -59,6 +62,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         ctx,
         optional=optional,
         tile_px=unit.params["grid"]["tile_px"],
+        zones=inputs.file("zones") if "zones" in inputs.files else None,
     )
 
 

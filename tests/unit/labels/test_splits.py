@@ -109,3 +109,36 @@ def test_too_little_ground_is_refused() -> None:
 def test_ratios_without_training_are_refused() -> None:
     with pytest.raises(ConfigError, match="ratios"):
         assign_splits(lattice(2, 2, 8, 8), np.ones((4, 2), int), rule(ratios=(0.0, 1.0, 0.0)))
+
+
+@given(seed=st.integers(0, 5), buffer=st.integers(0, 6))
+def test_groups_go_to_one_split_each(seed: int, buffer: int) -> None:
+    boxes = lattice(8, 12, 8, 8)
+    zone = [f"z{box.col0 // 16}" for box in boxes]
+    # A patch near a border lies in both zones.
+    keys = [
+        frozenset({name} | ({f"z{(box.col0 - 1) // 16}"} if buffer and box.col0 % 16 == 0 and box.col0 else set()))
+        for name, box in zip(zone, boxes, strict=True)
+    ]
+    counts = np.ones((len(boxes), 2), int)
+    found = assign_splits(boxes, counts, rule(method="attribute", seed=seed), keys).split
+    of_zone: dict[str, set[int]] = {}
+    for mine, code in zip(keys, found.tolist(), strict=True):
+        for name in mine:
+            if code >= 0:
+                of_zone.setdefault(name, set()).add(code)
+    assert all(len(codes) == 1 for codes in of_zone.values())
+    assert {0, 1, 2} == set().union(*of_zone.values())
+    assert shared_ground(boxes, found) is None
+
+
+def test_groups_may_be_the_splits_themselves() -> None:
+    boxes = lattice(2, 4, 8, 8)
+    names = ["train", "train", "validation", "test", "train", "train", "validation", "test"]
+    keys = [frozenset([name]) for name in names[:-1]] + [frozenset({"test", "train"})]
+    found = assign_splits(boxes, np.ones((8, 1), int), rule(method="attribute"), keys).split
+    assert found.tolist() == [0, 0, 1, 2, 0, 0, 1, -1]
+    with pytest.raises(ConfigError, match="share ground or lie within 4 px"):
+        assign_splits(boxes, np.ones((8, 1), int), rule(method="attribute", buffer_px=4), keys)
+    with pytest.raises(InputError, match="1 labelled groups cannot make 3 splits"):
+        assign_splits(boxes, np.ones((8, 1), int), rule(method="attribute"), [frozenset("a")] * 8)

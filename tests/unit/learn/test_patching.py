@@ -179,3 +179,40 @@ def test_weights_beside_the_labels_reach_the_loss(tmp_path: Path) -> None:
         expected = np.where(np.isfinite(weights[rows, cols]), weights[rows, cols], 1)
         np.testing.assert_array_equal(store.read(position).weights_yx, expected)
         np.testing.assert_array_equal(batch.weight[position], expected)
+
+
+def test_zones_of_a_file_go_to_one_split_each(tmp_path: Path) -> None:
+    import itertools
+
+    import geopandas
+    import shapely
+
+    from landcover_cli.errors import ConfigError
+
+    ground = make_ground(tmp_path / "ground")
+    left, bottom, right, top = ground.box.bounds_m(10.0)
+    edges = np.linspace(left, right, 7)[:5]
+    strips = [shapely.box(a, bottom, b, top) for a, b in itertools.pairwise(edges)]
+    names = ["train", "train", "validation", "test"]
+    frame = geopandas.GeoDataFrame({"part": names}, geometry=strips, crs=32633)
+    frame.to_crs(4326).to_file(tmp_path / "zones.gpkg")
+    region = LabelledRegion("a", (ground.labels,), ground.cubes)
+    split = SplitConfig(method="attribute", attribute="part")
+    config = TileConfig(patch_px=8, split=split)
+    make_patches([region], LEGEND, config, tmp_path, RunContext(), zones=tmp_path / "zones.gpkg")
+    found = read_index(tmp_path)
+    for record in found:
+        middle = (record.box.bounds_m(10.0)[0] + record.box.bounds_m(10.0)[2]) / 2
+        assert record.split == names[int(np.searchsorted(edges, middle)) - 1]
+    whole = len(found)
+    for folder, buffer_px in (("b", 8), ("c", 4)):
+        (tmp_path / folder).mkdir()
+        near = TileConfig(patch_px=8, split=split.model_copy(update={"buffer_px": buffer_px}))
+        make_patches([region], LEGEND, near, tmp_path / folder, RunContext(), zones=tmp_path / "zones.gpkg")
+        assert len(read_index(tmp_path / folder)) < whole
+    for bad, zones, match in (
+        (split.model_copy(update={"attribute": None}), tmp_path / "zones.gpkg", "attribute is missing"),
+        (split, None, "of which file"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            make_patches([region], LEGEND, TileConfig(patch_px=8, split=bad), tmp_path / "x", RunContext(), zones=zones)

@@ -1,0 +1,144 @@
+"""What is told of patches: their splits, class counts and statistics; patches of rasters and of tables share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_cli.config.labels import TileConfig
+from landcover_cli.core.windows import PixelBox
+from landcover_cli.errors import ConfigError, InputError
+from landcover_cli.io.patchindex import PatchRecord
+from landcover_cli.io.patchstore import PatchPort
+from landcover_cli.labels.legend import Legend
+from landcover_cli.labels.splits import NAMES, SplitRule
+from landcover_cli.learn.statistics import BandStatistics
+from landcover_cli.learn.values import transform_of
+
+__all__ = ["check_classes", "class_facts", "measured_facts", "split_facts", "split_rule", "zone_keys"]
+
+
+def split_rule(config: TileConfig) -> SplitRule:
+    """The rule that the settings ask for."""
+    return SplitRule(**config.split.model_dump(exclude={"zones", "attribute"}), seed=config.seed)
+
+
+def zone_keys(
+    boxes: Sequence[PixelBox], regions: Sequence[str], config: TileConfig, zones: Path | None, crs: str, gsd_m: float
+) -> list[frozenset[str]]:
+    """Names of the zones that each patch lies in, or comes nearer to than half the buffer.
+
+    Raises:
+        InputError: Zones without the attribute, or that no patch lies in.
+        ConfigError: An attribute is named, but no file of zones.
+    """
+    if zones is None:
+        if config.split.attribute is not None:
+            raise ConfigError(
+                f"tile.split.attribute: {config.split.attribute!r} of which file?",
+                remedy="name the polygons as tile.split.zones (--zones), or leave both out to divide by region",
+            )
+        return [frozenset([name]) for name in regions]
+    import shapely
+
+    from landcover_cli.io.vector import read_features, reproject_all
+
+    if config.split.attribute is None:
+        raise ConfigError("tile.split.attribute is missing", remedy="name the attribute of the zones that names a zone")
+    found = read_features(zones, attribute=config.split.attribute, what="zones")
+    named = [
+        (shape, str(value)) for shape, value in zip(found.geometries, found.values, strict=True)
+        if shape is not None and not shape.is_empty and value is not None
+    ]  # fmt: skip
+    shapes = reproject_all([shape for shape, _ in named], found.crs, crs, f"zones {zones}")
+    tree = shapely.STRtree(shapes)
+    # A quarter of a pixel keeps patches that only touch a zone out of it.
+    reach_m = (config.split.buffer_px / 2 - 0.25) * gsd_m
+    edges = np.array([box.bounds_m(gsd_m) for box in boxes])
+    squares = shapely.box(edges[:, 0] - reach_m, edges[:, 1] - reach_m, edges[:, 2] + reach_m, edges[:, 3] + reach_m)
+    keys: list[set[str]] = [set() for _ in boxes]
+    for patch, zone in zip(*tree.query(squares, predicate="intersects").tolist(), strict=True):
+        keys[patch].add(named[zone][1])
+    if not any(keys):
+        raise InputError(f"no patch lies in a zone of {zones}", remedy="check the CRS of the zones and the area")
+    return [frozenset(mine) for mine in keys]
+
+
+def measured_facts(ports: Sequence[PatchPort], measured: Mapping[str, BandStatistics]) -> dict[str, Any]:
+    """Content of ``statistics.json``.
+
+    Raises:
+        InputError: An input without a valid pixel.
+    """
+    found = {}
+    for port in ports:
+        summary = measured[port.name].result()
+        if summary.count == 0:
+            raise InputError(
+                f"source {port.name!r} has no valid pixel in any training patch",
+                remedy="check its cube, or leave the source out",
+            )
+        found[port.name] = {
+            "bands": list(port.bands),
+            "units": port.units,
+            "transform": transform_of(port.units),
+            "count": summary.count,
+            "mean": list(summary.mean),
+            "std": list(summary.std),
+            "min": list(summary.minimum),
+            "max": list(summary.maximum),
+        }
+    return found
+
+
+def check_classes(records: Sequence[PatchRecord], legend: Legend, rule: SplitRule) -> None:
+    """Raises: InputError: a class has labels but none for training."""
+    totals = _totals(records, len(legend.classes))
+    for index, item in enumerate(legend.classes):
+        elsewhere = {name: int(totals[name][index]) for name in NAMES if name != "train" and totals[name][index]}
+        if not totals["train"][index] and elsewhere:
+            where = ", ".join(f"{px} px in {name}" for name, px in elsewhere.items())
+            raise InputError(
+                f"class {item.code} ({item.name}) has no training sample ({where})",
+                remedy=f"use smaller blocks (now {rule.block_px} px), another tile.seed, or label more of the class",
+            )
+
+
+def _totals(records: Sequence[PatchRecord], n_classes: int) -> dict[str, np.ndarray]:
+    totals = {name: np.zeros(n_classes, np.int64) for name in NAMES}
+    for record in records:
+        totals[record.split] += record.class_px
+    return totals
+
+
+def split_facts(records: Sequence[PatchRecord], rule: SplitRule, groups: int, laid: int) -> dict[str, Any]:
+    """Content of ``splits.json``."""
+    labelled = {name: sum(sum(r.class_px) for r in records if r.split == name) for name in NAMES}
+    return {
+        "method": rule.method,
+        "ratios": list(rule.ratios),
+        "block_px": rule.block_px,
+        "buffer_px": rule.buffer_px,
+        "seed": rule.seed,
+        "groups": groups,
+        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
+        "labelled_px": labelled,
+        "left_out": laid - len(records),
+        "shared_ground": False,
+    }
+
+
+def class_facts(records: Sequence[PatchRecord], legend: Legend, unobserved: int) -> dict[str, Any]:
+    """Content of ``classes.json``."""
+    totals = _totals(records, len(legend.classes))
+    return {
+        "legend": {"id": legend.id, "version": legend.version},
+        "classes": [
+            {**item.to_dict(), "px": {name: int(totals[name][index]) for name in NAMES}}
+            for index, item in enumerate(legend.classes)
+        ],
+        "unobserved_px": unobserved,
+    }
