@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landcover_cli.compute import Executor
     from landcover_cli.core.types import Period
     from landcover_cli.io.composite import Job
+    from landcover_cli.io.cubefill import Filling
 
 log = logging.getLogger("lc")
 
@@ -57,6 +58,12 @@ def composite(
     resampling: Annotated[
         str, typer.Option(help="Scenes: how coarser bands come to --res: bilinear or nearest.")
     ] = "bilinear",
+    index: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Spectral index as a further band, e.g. NDVI; the cube is float32 then."),
+    ] = None,
+    fill: Annotated[str, typer.Option(help="Periods without a clear look: none, linear or whittaker.")] = "none",
+    fill_smoothness: Annotated[float, typer.Option(min=1e-6, help="λ of --fill whittaker.")] = 1.0,
     export_cog: Annotated[
         str | None, typer.Option("--export-cog", metavar="PERIOD", help="Also write this period, e.g. 2021-03, as COG.")
     ] = None,
@@ -70,13 +77,15 @@ def composite(
     """Composite observations or scenes into one cube (Zarr) with validity and counts."""
     import json
     import tempfile
+    from dataclasses import replace
 
     from landcover_cli.cli.composite_inputs import SceneOptions
     from landcover_cli.compute import open_executor
     from landcover_cli.config.place import PeriodConfig
     from landcover_cli.core.types import split_periods
     from landcover_cli.io.atomic import atomic_folder
-    from landcover_cli.io.composite import fit_memory, write_composite
+    from landcover_cli.io.composite import fit_memory, with_indices
+    from landcover_cli.io.cubefill import Filling, declare_filling
     from landcover_cli.registry import require
 
     if (export_cog is None) != (cog is None):
@@ -88,17 +97,19 @@ def composite(
     _period_called(export_cog, periods)
     given = SceneOptions(aoi, crs, res, bands, mask, tuple(mask_option or ()), offset, resampling)
     room = _bytes(memory)
+    filling = None if fill == "none" else Filling(fill, fill_smoothness)
     make = _job(inputs, given, periods, method, source, orbit)
     kind = executor or ("dask" if scheduler else "threads")
     with atomic_folder(out) as scratch, tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as cache:
         with open_executor(kind, workers, scheduler) as runs:
-            job, fitting = fit_memory(make(scratch, Path(cache), runs), room, workers)
+            job = with_indices(make(scratch, Path(cache), runs), index or ())
+            job, fitting = fit_memory(replace(job, spec=declare_filling(job.spec, filling)), room, workers)
             if fitting == workers:
-                write_composite(job, runs)
+                _write(job, filling, runs)
         if fitting < workers:
             log.info("%d workers instead of %d fit into --memory", fitting, workers)
             with open_executor(kind, fitting, scheduler) as runs:
-                write_composite(job, runs)
+                _write(job, filling, runs)
         if export_cog and cog:
             from landcover_cli.io.cubecog import export_period
 
@@ -108,6 +119,15 @@ def composite(
         record["cog"] = str(cog)
     shown = f"wrote {out}: {len(periods)} periods, {len(job.spec.bands)} bands"
     typer.echo(json.dumps(record) if as_json else shown)
+
+
+def _write(job: Job, filling: Filling | None, runs: Executor) -> None:
+    from landcover_cli.io.composite import write_composite
+    from landcover_cli.io.cubefill import fill_cube
+
+    write_composite(job, runs)
+    if filling is not None:
+        fill_cube(job.path, job.spec, filling, runs)
 
 
 def _bytes(memory: str | None) -> int:

@@ -26,6 +26,7 @@ from landcover_cli.io.cubestore import CHUNK_PX, CubeSpec, CubeWriter
 from landcover_cli.io.looks import Handles, LookReader, LookSource, observation_sources
 from landcover_cli.io.ongrid import Lattice
 from landcover_cli.io.raster import gdal_env
+from landcover_cli.optical.indices import Index, resolve_indices
 from landcover_cli.registry import load
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Job:
         block_px: Edge of a block, a multiple of `CHUNK_PX`.
         cache_bytes: For decoded tiles that blocks share.
         coverage: Per period, share of clear pixels of each group over the cube; empty where the method does not ask.
+        read: What the looks hold, where that is not what is written.
+        indices: Spectral indices of the composite, written as further bands.
     """
 
     path: Path
@@ -58,6 +61,8 @@ class Job:
     block_px: int = BLOCK_PX
     cache_bytes: int = 128 * 1024**2
     coverage: tuple[tuple[float, ...], ...] = ()
+    read: CubeSpec | None = None
+    indices: tuple[Index, ...] = ()
 
     def tasks(self) -> list[tuple[int, int, int]]:
         """(period, first row, first column) of every block of every period that has a look."""
@@ -73,7 +78,7 @@ class Job:
     @property
     def frame(self) -> Frame:
         """What a block is, but for its shape and period."""
-        spec = self.spec
+        spec = self.read or self.spec
         return Frame(spec.bands, (0, 0), spec.dtype, spec.scale, spec.offset, band_roles(spec))
 
 
@@ -128,6 +133,29 @@ def cube_layers(method: str) -> tuple[str, ...]:
     return ("doy",) if load("composite", method).CHOOSES else ()
 
 
+def with_indices(job: Job, names: Sequence[str]) -> Job:
+    """The job that also writes spectral indices: a cube of physical values in float32.
+
+    Raises:
+        ConfigError: No such index, or the source lacks a band for it.
+    """
+    if not names:
+        return job
+    spec = job.spec
+    indices = resolve_indices(names, spec.bands, band_roles(spec))
+    facts = {index.name: {"formula": index.formula, "reference": index.reference} for index in indices}
+    written = replace(
+        spec,
+        bands=(*spec.bands, *names),
+        dtype="float32",
+        units=spec.units.removesuffix("_dn"),
+        scale=1.0,
+        offset=0.0,
+        attrs={**spec.attrs, "indices": facts},
+    )
+    return replace(job, spec=written, read=spec, indices=indices)
+
+
 def fit_memory(job: Job, memory_bytes: int, workers: int) -> tuple[Job, int]:
     """Block size, tile cache and number of workers for a working memory; none changes a byte.
 
@@ -140,9 +168,11 @@ def fit_memory(job: Job, memory_bytes: int, workers: int) -> tuple[Job, int]:
         The job with its block size and cache, and how many workers fit. Where not even the smallest block fits, that
         block and one worker.
     """
-    spec, reduction = job.spec, load("composite", job.method)
+    spec, reduction = job.read or job.spec, load("composite", job.method)
     looks = max((len(of) for of in job.looks), default=0)
     per_pixel = reduction.bytes_per_pixel(len(spec.bands), np.dtype(spec.dtype).itemsize, looks)
+    if job.indices:
+        per_pixel += 16 * len(job.spec.bands)
     cache = min(memory_bytes // 4, _MOST_CACHE)
     room = memory_bytes - cache
     while True:
@@ -244,10 +274,21 @@ def reduce_block(opened: _Opened, t: int, block: Lattice) -> Composite:
         )
         data = _join_data(readers, [np.ascontiguousarray(one[core, core]) for one in masks], block)
         if data is None:  # seen, but nothing is clear: no band needs to be decoded
-            data = np.zeros((len(job.spec.bands), 1, 1), job.spec.dtype)
+            data = np.zeros((len(opened.frame.bands), 1, 1), opened.frame.dtype)
         state.feed(data, mask, look)
     result: Composite = state.result()
-    return result
+    return _with_indices(result, job) if job.indices else result
+
+
+def _with_indices(block: Composite, job: Job) -> Composite:
+    """Physical values as float32, and the indices behind them; a pixel without an index is invalid."""
+    read = job.read or job.spec
+    values = block.data_byx.astype(np.float64) * read.scale + read.offset
+    data = np.concatenate([values.astype(np.float32), *(index.of(values)[None] for index in job.indices)])
+    valid = block.valid_yx & np.isfinite(data).all(axis=0)
+    data[:, ~valid] = np.nan
+    doy = None if block.doy_yx is None else np.where(valid, block.doy_yx, 0).astype(np.uint16)
+    return replace(block, data_byx=data, valid_yx=valid, doy_yx=doy)
 
 
 def _join_masks(readers: Sequence[LookReader], lattice: Lattice) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -371,5 +412,6 @@ __all__ = [
     "cube_layers",
     "fit_memory",
     "observation_job",
+    "with_indices",
     "write_composite",
 ]

@@ -118,15 +118,30 @@ class CubeWriter:
         Raises:
             StorageError: The target cannot be written.
         """
-        height, width = valid_yx.shape
-        y, x = slice(y0, y0 + height), slice(x0, x0 + width)
-        planes = {"valid": valid_yx, "n_clear": n_clear_yx, "n_obs": n_obs_yx, **layers_yx}
+        self.update(t, y0, x0, data=data_byx, valid=valid_yx, n_clear=n_clear_yx, n_obs=n_obs_yx, **layers_yx)
+
+    def update(self, t: int, y0: int, x0: int, **values: np.ndarray) -> None:
+        """Write one window of some variables, as `write`.
+
+        Args:
+            t: Index of the period.
+            y0: First row.
+            x0: First column.
+            values: (band, y, x) or (y, x) by name of the variable.
+
+        Raises:
+            StorageError: The target cannot be written.
+        """
         try:
-            self._arrays["data"][t, :, y, x] = data_byx
-            for name, value in planes.items():
-                self._arrays[name][t, y, x] = value
+            for name, value in values.items():
+                height, width = value.shape[-2:]
+                self._arrays[name][t, ..., y0 : y0 + height, x0 : x0 + width] = value
         except OSError as error:
             raise storage_error(self._path, error) from error
+
+    def read(self, name: str, y: slice, x: slice) -> np.ndarray:
+        """One window of a variable over all periods."""
+        return np.asarray(self._arrays[name][..., y, x])
 
     def close(self) -> None:
         """Add the consolidated metadata, in sorted order, so that one small file opens the cube."""
@@ -173,10 +188,14 @@ class CubeWriter:
         array[...] = value
 
 
+VALID = "at least one clear observation of every band"
+VALID_FILLED = "a value of every band, observed or filled"
+
+
 def _planes(spec: CubeSpec) -> list[tuple[str, str, str]]:
     """Name, type and meaning of the variables of one value per pixel."""
     return [
-        ("valid", "bool", "at least one clear observation of every band"),
+        ("valid", "bool", VALID_FILLED if "filled" in spec.layers else VALID),
         ("n_clear", "uint16", "number of clear observations"),
         ("n_obs", "uint16", "number of observations"),
         *((name, *LAYERS[name]) for name in spec.layers),

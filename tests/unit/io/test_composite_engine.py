@@ -22,7 +22,7 @@ from landcover_cli import registry
 from landcover_cli.cli.app import app
 from landcover_cli.compute import open_executor
 from landcover_cli.core.types import MASK_CLEAR, split_periods
-from landcover_cli.errors import InputError
+from landcover_cli.errors import InputError, LcError
 from landcover_cli.io.composite import BLOCK_PX, fit_memory, observation_job, write_composite
 from landcover_cli.io.cubestore import CubeSpec
 from landcover_cli.io.observation import Observation, create_observation
@@ -315,4 +315,124 @@ def test_a_damaged_file_of_a_scene_is_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="1_B08"):
         lc("composite", items, "--out", tmp_path / "a.zarr", *JUNE)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+# --- gaps, indices, what a cube says of itself ------------------------------------------------------------------------
+
+
+def observed(
+    folder: Path, months: dict[int, int | None], bands_: tuple[str, ...] = ("B04", "B08"), **facts
+) -> list[Path]:
+    """One observation per month of one value in all bands, or without a clear pixel; 30 pixels of a side."""
+    found = []
+    for month, value in months.items():
+        about = Observation(
+            id=f"m{month}", sensor=facts.get("sensor", "sentinel2"), datetime=f"2021-{month:02d}-10T10:00:00Z",
+            bands=bands_, units=facts.get("units", "reflectance_dn"), scale=facts.get("scale", 1e-4),
+            offset=facts.get("offset", -0.1), gsd_m=10.0, crs="EPSG:32633",
+            bounds_m=(600000.0, 4999700.0, 600300.0, 5000000.0), dtype=facts.get("dtype", "uint16"), group=f"m{month}",
+            facts=facts.get("about", {}).get(month, {}),
+        )  # fmt: skip
+        path = folder / about.id
+        path.mkdir(parents=True)
+        with create_observation(path, about) as (data, mask):
+            steps = np.arange(1, len(bands_) + 1).reshape(-1, 1, 1)
+            data.write((np.ones((len(bands_), 30, 30)) * (value or 1) * steps).astype(about.dtype))
+            mask.write(np.full((30, 30), 2 if value is None else 1, "uint8"), 1)
+        found.append(path)
+    return found
+
+
+def test_gaps_are_filled_after_the_counts_and_flagged(tmp_path):
+    import xarray as xr
+
+    from landcover_cli.io.cubestore import CubeSeries, check_cube
+
+    folders = observed(tmp_path / "obs", {3: 1000, 4: None, 6: 3001, 7: None})
+    span = ["--start", "2021-03", "--end", "2021-07"]
+    for method, executor in (("linear", "threads"), ("linear", "processes"), ("whittaker", "threads")):
+        path = tmp_path / f"{method}_{executor}.zarr"
+        lc("composite", *folders, "--out", path, *span, "--fill", method, "--executor", executor)
+        cube = xr.open_zarr(path, chunks=None, mask_and_scale=False, decode_coords="all")
+        check_cube(cube)
+        assert cube["n_clear"][:, 0, 0].values.tolist() == [1, 0, 0, 1, 0]
+        assert cube["n_obs"][:, 0, 0].values.tolist() == [1, 1, 0, 1, 1]
+        assert cube["filled"][:, 0, 0].values.tolist() == [False, True, True, False, True]
+        assert cube["valid"].values.all()
+        assert cube.attrs["fill"]["method"] == method
+        assert CubeSeries.open([path]).read((600000.0, 4999700.0, 600300.0, 5000000.0)).valid_tyx.all()
+    # Middle days: 16 March, 16 April, 16 May, 16 June: 31, 61 and 92 days after the first.
+    data = xr.open_zarr(tmp_path / "linear_threads.zarr", chunks=None, mask_and_scale=False)["data"][:, 0, 0, 0].values
+    assert data.tolist() == [1000, round(1000 + 2001 * 31 / 92), round(1000 + 2001 * 61 / 92), 3001, 3001]
+    assert tree(tmp_path / "linear_threads.zarr") == tree(tmp_path / "linear_processes.zarr")
+
+
+def test_without_filling_gaps_stay_gaps(tmp_path):
+    import xarray as xr
+
+    lc("composite", *observed(tmp_path / "obs", {3: 1000, 4: None, 5: 2000}), "--out", tmp_path / "a.zarr", "--start",
+       "2021-03", "--end", "2021-05")  # fmt: skip
+    cube = xr.open_zarr(tmp_path / "a.zarr", chunks=None, mask_and_scale=False)
+    assert cube["valid"][:, 0, 0].values.tolist() == [True, False, True]
+    assert "filled" not in cube
+    assert cube.attrs["items_of_period"] == {"2021-03": ["m3"], "2021-04": ["m4"], "2021-05": ["m5"]}
+
+
+def test_indices_are_further_bands_of_a_float_cube(tmp_path):
+    import xarray as xr
+
+    folders = observed(tmp_path / "obs", {3: 2000, 4: None})
+    lc("composite", *folders, "--out", tmp_path / "a.zarr", "--start", "2021-03", "--end", "2021-04", "--index", "NDVI",
+       "--index", "DVI", "--method", "medoid")  # fmt: skip
+    cube = xr.open_zarr(tmp_path / "a.zarr", chunks=None)
+    assert cube["band"].values.tolist() == ["B04", "B08", "NDVI", "DVI"]
+    assert (cube.attrs["units"], cube.attrs["scale"], cube["data"].dtype) == ("reflectance", 1.0, np.float32)
+    np.testing.assert_allclose(cube["data"][0, :, 0, 0], [0.1, 0.3, 0.5, 0.2], rtol=1e-6)
+    assert np.isnan(cube["data"][1]).all()
+    assert cube["valid"][:, 0, 0].values.tolist() == [True, False]
+    assert cube["doy"][:, 0, 0].values.tolist() == [69, 0]
+    assert cube.attrs["indices"]["NDVI"]["formula"].replace(" ", "") == "(N-R)/(N+R)"
+
+
+def test_orbit_directions_are_never_mixed_unasked(tmp_path):
+    import xarray as xr
+
+    radar = {"sensor": "sentinel1", "units": "gamma0_linear", "scale": 1.0, "offset": 0.0, "dtype": "float32"}
+    ways = {3: {"orbit_direction": "ASCENDING"}, 4: {"orbit_direction": "descending"}}
+    folders = observed(tmp_path / "obs", {3: 1, 4: 3}, ("VV", "VH"), about=ways, **radar)
+    common = ["composite", *folders, "--start", "2021-03", "--end", "2021-04", "--step", "all"]
+    with pytest.raises(InputError, match="m3 is ascending, m4 descending"):
+        lc(*common, "--out", tmp_path / "a.zarr")
+    means = {}
+    for orbit in ("ascending", "descending", "both"):
+        path = tmp_path / f"{orbit}.zarr"
+        lc(*common, "--out", path, "--orbit", orbit)
+        means[orbit] = float(xr.open_zarr(path, chunks=None)["data"][0, 0, 0, 0])
+    assert means == {"ascending": 1.0, "descending": 3.0, "both": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--fill", "spline"], "unknown filling 'spline'"),
+        (["--index", "NDVII"], "unknown index 'NDVII'"),
+        (["--method", "max_ndvii"], "unknown composite 'max_ndvii'"),
+        (["--orbit", "east"], "--orbit 'east' is unknown"),
+        (["--bands", "B04"], "--bands beside observation folders"),
+        (["--memory", "much"], "--memory: 'much' is no size"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, options, words):
+    folders = observed(tmp_path / "obs", {3: 1000})
+    with pytest.raises(LcError, match=words):
+        lc("composite", *folders, "--out", tmp_path / "a.zarr", "--start", "2021-03", "--end", "2021-03", *options)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_method_without_its_bands_is_refused(tmp_path):
+    folders = observed(tmp_path / "obs", {3: 1000}, ("B02", "B03"))
+    with pytest.raises(LcError, match="composite 'max_ndvi' needs the bands red and nir; there is no red"):
+        lc("composite", *folders, "--out", tmp_path / "a.zarr", "--start", "2021-03", "--end", "2021-03", "--method",
+           "max_ndvi")  # fmt: skip
     assert not (tmp_path / "a.zarr").exists()
