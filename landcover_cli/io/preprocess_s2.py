@@ -1,4 +1,4 @@
-"""One Sentinel-2 scene onto the product grid: offset, mask, bands; by strips, one band at a time.
+"""One optical scene onto the product grid: offset, mask, bands; by strips, one band at a time.
 
 Held in memory: one strip of one band, and one byte per pixel of the output for validity (at most 121 MB for a whole
 tile at 10 m). Bands are read one after the other so that a row of JPEG 2000 tiles is decoded once.
@@ -17,7 +17,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from landcover_cli.core.types import MASK_NODATA, Scene
+from landcover_cli.core.types import MASK_NODATA, Asset, Scene
 from landcover_cli.io.observation import Observation, create_observation
 from landcover_cli.io.ongrid import Lattice, Method, covered, intersect, read_on, snap_out
 from landcover_cli.io.raster import gdal_env, open_raster, raster_info
@@ -75,16 +75,52 @@ def preprocess_s2(
     Raises:
         InputError: A band or the mask's layer is missing, a file is damaged, or the pixels disprove the offset.
     """
+    decision = resolve_offset(scene.id, scene.metadata, settings.offset)
+    facts = {
+        key: scene.metadata[key]
+        for key in ("baseline", "datatake", "datastrip", "tile", "orbit", "orbit_direction", "cloud_percent")
+        if scene.metadata.get(key) not in {None, ""}
+    }
+    facts["offset"] = {"added_dn": decision.add_dn, "source": decision.source, "reason": decision.reason}
+
+    def stored(values: np.ndarray, asset: Asset) -> np.ndarray:
+        return harmonise(values, decision.add_dn)
+
+    return write_scene(scene, settings, out, stored, facts, decision, check)
+
+
+def write_scene(
+    scene: Scene,
+    settings: S2Settings,
+    out: Path,
+    stored: Callable[[np.ndarray, Asset], np.ndarray],
+    facts: dict[str, Any],
+    decision: OffsetDecision | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Observation:
+    """Write an optical scene as an observation.
+
+    Args:
+        scene: What to read.
+        settings: Grid, bands, mask.
+        out: Existing, empty folder.
+        stored: A band's numbers as read (uint16, 0 = nodata) → as cubes hold them.
+        facts: Go into the description.
+        decision: About the offset, to be judged by the pixels of a scene classification; None: nothing to judge.
+        check: Called now and then; raises to stop.
+
+    Raises:
+        InputError: As `preprocess_s2`.
+    """
     options = settings.mask.options(settings.mask_options)
     wanted = settings.mask.layer_names(settings.bands, settings.mask_options)
     require_bands(scene, (*settings.bands, *wanted), f"{scene.id}: {_where(scene)}")
-    decision = resolve_offset(scene.id, scene.metadata, settings.offset)
     with gdal_env(), ExitStack() as stack:
         bands = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in settings.bands}
         layers = {name: stack.enter_context(open_raster(scene.assets[name].href)) for name in wanted}
         lattice, inside = _lattice(bands, settings)
-        codes = mask_codes(scene, layers, settings.mask, options, lattice, decision.add_dn, check)
-        about = _describe(scene, settings, lattice, decision)
+        codes = mask_codes(scene, layers, settings.mask, options, lattice, decision.add_dn if decision else 0, check)
+        about = _describe(scene, settings, lattice, facts)
         holes = np.zeros(inside.shape_yx, bool)
         dark: dict[str, np.ndarray] = {}
         with create_observation(out, about) as (data, mask):
@@ -95,13 +131,14 @@ def preprocess_s2(
                     own, at = _crop(values, rows, inside, lattice)
                     if counts is not None:
                         counts += np.bincount(own[(codes[at] & GROUND) != 0], minlength=65536)
-                    _put(data, index, harmonise(own, decision.add_dn), at)
+                    _put(data, index, stored(own, scene.assets[name]), at)
                 if counts is not None:
                     dark[name] = counts
-            share = (settings.gsd_m / raster_info(layers["SCL"]).gsd_m) ** 2 if dark else 1.0
-            judged = judge_offset(scene.id, decision, dark, min(share, 1.0))
-            if judged.warning:
-                _log.warning("%s", judged.warning)
+            if decision and dark:
+                share = (settings.gsd_m / raster_info(layers["SCL"]).gsd_m) ** 2
+                judged = judge_offset(scene.id, decision, dark, min(share, 1.0))
+                if judged.warning:
+                    _log.warning("%s", judged.warning)
             final = _finish_mask(codes, holes, inside, lattice)
             _put(mask, 1, final, slice(0, final.shape[0]))
     return about
@@ -178,15 +215,9 @@ def _finish_mask(codes: np.ndarray, holes: np.ndarray, inside: Lattice, lattice:
     return final
 
 
-def _describe(scene: Scene, settings: S2Settings, lattice: Lattice, decision: OffsetDecision) -> Observation:
-    facts = {
-        key: scene.metadata[key]
-        for key in ("baseline", "datatake", "datastrip", "tile", "orbit", "orbit_direction", "cloud_percent")
-        if scene.metadata.get(key) not in {None, ""}
-    }
-    facts["offset"] = {"added_dn": decision.add_dn, "source": decision.source, "reason": decision.reason}
+def _describe(scene: Scene, settings: S2Settings, lattice: Lattice, facts: dict[str, Any]) -> Observation:
     sensor = load("sensor", scene.sensor)
-    facts["mask"] = {"name": settings.mask.name, **settings.mask.options(settings.mask_options)}
+    mask = {"name": settings.mask.name, **settings.mask.options(settings.mask_options)}
     when = scene.datetime.isoformat().replace("+00:00", "Z")
     return Observation(
         id=scene.id,
@@ -201,5 +232,5 @@ def _describe(scene: Scene, settings: S2Settings, lattice: Lattice, decision: Of
         bounds_m=lattice.bounds_m,
         dtype=sensor.dtype,
         group=str(scene.metadata.get("datatake") or scene.id),
-        facts=facts,
+        facts={**facts, "mask": mask},
     )

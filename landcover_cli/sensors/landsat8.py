@@ -20,7 +20,7 @@ SENSOR = Sensor(
         SensorBand("B6", 30, ("swir16", "sr_b6"), 1608.9, 85),
         SensorBand("B7", 30, ("swir22", "sr_b7"), 2200.7, 187),
     ),
-    layers=(SensorBand("QA_PIXEL", 30, ("qa_pixel",)),),
+    layers=(SensorBand("QA_PIXEL", 30, ("qa_pixel",)), SensorBand("QA_RADSAT", 30, ("qa_radsat",))),
     dtype="uint16",
     units="reflectance_dn",
     scale=1e-4,
