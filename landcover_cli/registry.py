@@ -41,6 +41,9 @@ KINDS: dict[str, Kind] = {
 # Shared code within the plug-in packages; every other stem without a leading underscore is a plug-in.
 _SHARED = {"model": {"spec", "batch", "layers"}}
 
+# Networks of other libraries, by a name within them: ``smp:unet:resnet34``. Each module has `network(name)`.
+_ADAPTERS = {"smp": "models._smp", "hf": "models._hf"}
+
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ def require(kind: str, name: str) -> None:
         ConfigError: No plug-in of that name (with the nearest names).
     """
     sources = _sources(kind)
+    if kind == "model" and ":" in name and name.partition(":")[0] in _ADAPTERS:
+        return
     if name not in sources:
         near = difflib.get_close_matches(name, sources, n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -72,15 +77,39 @@ def load(kind: str, name: str) -> Any:
     """The plug-in object: the fixed attribute of the plug-in's module.
 
     Raises:
-        ConfigError: No plug-in of that name (with the nearest names).
+        ConfigError: No plug-in of that name (with the nearest names); a library it needs is missing or broken.
     """
     require(kind, name)
-    target = _sources(kind)[name]
     if kind == "model":
         check_models_package()
+        if name not in _sources(kind):
+            return _adapted(name)
+    target = _sources(kind)[name]
     if isinstance(target, importlib.metadata.EntryPoint):
         return target.load()
     return getattr(importlib.import_module(target), KINDS[kind].attribute)
+
+
+def _adapted(name: str) -> Any:
+    """A network of another library: ``smp:<architecture>:<encoder>`` or ``hf:<backbone>``."""
+    prefix, _, inner = name.partition(":")
+    try:
+        return importlib.import_module(_ADAPTERS[prefix]).network(inner)
+    except ImportError as error:
+        raise ConfigError(
+            f"network {name!r} needs a library that is not installed ({error})",
+            remedy="pip install 'landcover-cli[encoders]'",
+        ) from None
+    except RuntimeError as error:
+        # torchvision built for another torch: its operators are not there.
+        versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("torch", "torchvision"))
+        raise ConfigError(
+            f"network {name!r}: {error}", remedy=f"install matching builds of torch and torchvision (found: {versions})"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"unknown model {name!r}: {error}", remedy="write smp:<architecture>:<encoder> or hf:<backbone>"
+        ) from None
 
 
 @cache
