@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,7 @@ from landcover_cli.io.dem import Dem, datum_offset, open_dem
 from landcover_cli.io.eof import find_orbit
 from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
 from landcover_cli.io.observation import Observation
+from landcover_cli.io.rasterwrite import whole_raster
 from landcover_cli.io.s1_plan import BLOCK_PX, ScenePlan, plan_scene
 from landcover_cli.io.s1_residual import with_residual
 from landcover_cli.io.s1_scene import LAYERS
@@ -443,8 +445,13 @@ def _any_geoid(folders: tuple[Path, ...]) -> GeoidGrid | None:
     return None
 
 
-def create_scratch(path: Path, lattice: Lattice, dtype: str = "float32") -> rasterio.io.DatasetWriter:
-    """An uncompressed tiled raster of one band that may be written in any order; what is not written is nodata."""
+@contextmanager
+def create_scratch(path: Path, lattice: Lattice, dtype: str = "float32") -> Iterator[rasterio.io.DatasetWriter]:
+    """An uncompressed tiled raster of one band that may be written in any order; what is not written is nodata.
+
+    Raises:
+        StorageError: It cannot be written, or the disk is full.
+    """
     height, width = lattice.shape_yx
     left, _, _, top = lattice.bounds_m
     profile: dict[str, Any] = {
@@ -462,4 +469,5 @@ def create_scratch(path: Path, lattice: Lattice, dtype: str = "float32") -> rast
         "sparse_ok": True,
         "bigtiff": "if_safer",
     }
-    return rasterio.open(path, "w", **profile)
+    with whole_raster(path), rasterio.open(path, "w", **profile) as dataset:
+        yield dataset
