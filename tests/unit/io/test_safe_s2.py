@@ -122,3 +122,42 @@ def test_real_metadata_of_all_baselines(tmp_path, shared_data):
     for baseline, scenes in found.items():
         expected = -1000 if baseline >= "04" else 0
         assert {scene.metadata["boa_add_offset"] for scene in scenes} == {expected}
+
+
+def test_real_metadata_of_level_1c(tmp_path, shared_data):
+    """As above, of the other level: both products are older than the offset."""
+    seen = []
+    for mtd in sorted(shared_data("optical/stactools-sentinel2").glob("*/MTD_MSIL1C.xml")):
+        copy = tmp_path / mtd.parent.name
+        for part in mtd.read_text().split("<IMAGE_FILE>")[1:]:
+            path = copy / f"{part.split('<')[0]}.jp2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        shutil.copy(mtd, copy / mtd.name)
+        scene = read_safe_s2(copy, "L1C")
+        assert len(scene.assets) == 13
+        assert scene.sensor == "sentinel2_l1c"
+        assert scene.metadata["radio_add_offset"] == 0
+        seen.append(scene.metadata["baseline"])
+        with pytest.raises(InputError, match="'Level-1C', not Level-2A"):
+            read_safe_s2(copy)
+    assert sorted(seen) == ["02.09", "03.01"]
+
+
+def test_real_zips_of_level_1c(shared_data):
+    paths = sorted(shared_data("optical/eo-datasets3").glob("S2A_MSIL1C_*.zip"))
+    scenes = [read_safe_s2(path, "L1C") for path in paths]
+    assert [scene.metadata["baseline"] for scene in scenes] == ["02.06", "02.09", "03.01"]
+    assert all(scene.metadata["radio_add_offset"] == 0 and len(scene.assets) == 13 for scene in scenes)
+
+
+def test_quality_masks_are_layers_of_their_files(tmp_path):
+    safe = write_safe(tmp_path, bands(40))
+    folder = next((safe / "GRANULE").iterdir()) / "QI_DATA"
+    folder.mkdir()
+    for name in ("MSK_CLASSI_B00", "MSK_QUALIT_B02", "MSK_DETFOO_B02"):
+        (folder / f"{name}.jp2").touch()
+    assets = read_safe_s2(safe).assets
+    assert assets["CLASSI_3"].band == 3 and assets["CLASSI_3"].href.endswith("MSK_CLASSI_B00.jp2")
+    assert assets["QUALIT_B02_8"].band == 8
+    assert not [name for name in assets if "DETFOO" in name]

@@ -96,3 +96,52 @@ def test_every_real_item_resolves(shared_data):
     assert found["S2B_33TWN_20220130_0_L2A"] == 1000
     assert found["S2A_33TWN_20161202_0_L2A"] == 1000
     assert sum(value == 0 for value in found.values()) == 2
+
+
+def test_items_of_other_providers_resolve_as_their_own_raster_offsets_say(shared_data):
+    """None of them was harmonised by an archive: numbers with an offset carry it, numbers without do not."""
+    from landcover_cli.io.stac_in import read_stac
+    from landcover_cli.sensors.sentinel2 import SENSOR
+
+    paths = sorted((shared_data("optical/stactools-sentinel2")).rglob("expected_output.json"))
+    assert len(paths) == 17
+    for path in paths:
+        (scene,) = read_stac(str(path), SENSOR)
+        assets = json.loads(path.read_text())["assets"]
+        stated = {
+            raster.get("offset", 0)
+            for name in ("red", "blue")
+            for raster in assets.get(name, {}).get("raster:bands", [{}])
+            if name in assets
+        }
+        assert len(stated) == 1, path
+        assert resolve_offset(scene.id, scene.metadata).add_dn == (0 if stated.pop() < 0 else 1000), path
+
+
+def test_the_pixels_of_every_real_scene_agree(shared_data):
+    """Ten granules whose items say both an offset and that it was taken out already: it was."""
+    import rasterio
+
+    from landcover_cli.io.stac_in import read_stac
+    from landcover_cli.sensors.sentinel2 import SENSOR
+
+    scenes = read_stac(str(shared_data("optical/mapchete-eo") / "full_products" / "catalog.json"), SENSOR)
+    assert len(scenes) == 10
+    for scene in scenes:
+        decision = resolve_offset(scene.id, scene.metadata)
+        with rasterio.open(scene.assets["B02"].href) as blue, rasterio.open(scene.assets["SCL"].href) as scl:
+            ground = np.isin(scl.read(1), (4, 6))
+            counts = {"B02": np.bincount(blue.read(1)[ground], minlength=65536)}
+        assert judge_offset(scene.id, decision, counts) == decision
+        wrong = resolve_offset(scene.id, {"baseline": "05.09", "boa_offset_applied": False})
+        with pytest.raises(InputError, match=scene.id):
+            judge_offset(scene.id, wrong, counts)
+
+
+def test_level_1c_has_an_offset_of_its_own_name():
+    found = resolve_offset("x", {"radio_add_offset": -1000.0, "baseline": "04.00"})
+    assert (found.add_dn, found.source, found.reason) == (0, "safe", "RADIO_ADD_OFFSET is -1000")
+    found = resolve_offset("x", {"radio_add_offset": 0.0, "baseline": "03.01"})
+    assert (found.add_dn, found.reason) == (1000, "the metadata holds no RADIO_ADD_OFFSET")
+    with pytest.raises(InputError, match="RADIO_ADD_OFFSET is -500"):
+        resolve_offset("x", {"radio_add_offset": -500.0})
