@@ -112,8 +112,8 @@ def find_geoid(name: str, extra_dirs: Iterable[Path] = ()) -> Path:
     grid = GRID_FILES[name][0]
     raise InputError(
         f"the grid of the geoid {name} ({grid}) is not installed; without it heights would be wrong by up to 107 m",
-        remedy=f"run `pyproj sync --file {grid.removesuffix('.tif')}`, or `lc fetch geoid --name {name}`, or install "
-        "Debian's proj-data, or give the path of a geoid grid with --dem-height",
+        remedy=f"run `pyproj sync --file {grid.removesuffix('.tif')}`, or `lc fetch geoid --name {name}` "
+        "(after --out DIR, give --geoid DIR), or install Debian's proj-data, or give a grid's path with --dem-height",
     )
 
 
