@@ -148,17 +148,18 @@ def _filters(
 def fitting_workers(prepared: PreparedS1, how: S1Execution) -> int:
     """Threads that fit into the memory; at least one.
 
-    Measured: a block in work holds about 25 arrays of float64 with its halo, a strip in work three of float32 per band
-    and a sum of areas; strips that blocks still need wait beside it.
+    Measured on a whole dual-polarised scene: 360 MB for the process, the terrain and the writers; per band the strips
+    that blocks still need, and three more in work; four of float32 for the sums of areas and what comes of them. A
+    block in work holds 6 to 10 arrays of float64, and 12 of the ground in which layover and shadow are sought.
     """
     if prepared.plan is None:
         return 1
     lines = max(p.lines[1] - p.lines[0] for p in prepared.plan.blocks)
     # The parts of C2 are read as one and kept for each other.
     images = len(prepared.polarisations) + (2 * len(COVARIANCE_PARTS) if prepared.needs_covariance else 0)
-    strip = STRIP_LINES * prepared.reads_px[1] * 4 * images
-    fixed = strip * (3 + lines // STRIP_LINES + 1) + 160 * 1024**2
-    each = how.block_px**2 * 8 * 25
+    strips = images * (lines // STRIP_LINES + 2 + 3) + (4 if prepared.plan.cells else 0)
+    fixed = STRIP_LINES * prepared.reads_px[1] * 4 * strips + 360 * 1024**2
+    each = how.block_px**2 * 8 * 14
     if "layover_shadow" in prepared.settings.layers:
         blocks = prepared.plan.blocks[:: max(1, len(prepared.plan.blocks) // 9)]
         lattice, heights = prepared.plan.lattice, prepared.plan.height_range_m

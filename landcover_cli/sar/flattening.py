@@ -299,17 +299,28 @@ def _add(out, y, x, origin, share):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _ratio(area: FloatArray, beta: FloatArray, gamma: FloatArray, origin: tuple[int, int], out: Float32Array) -> None:
+    nodes = np.empty((2, beta.shape[1]))
     for r in range(out.shape[0]):
         i = (origin[0] + r) // COARSE_PX - origin[0] // COARSE_PX
         v = ((origin[0] + r) % COARSE_PX) / COARSE_PX
-        for c in range(out.shape[1]):
-            j = (origin[1] + c) // COARSE_PX - origin[1] // COARSE_PX
-            u = ((origin[1] + c) % COARSE_PX) / COARSE_PX
-            low = gamma[i, j] + u * (gamma[i, j + 1] - gamma[i, j])
-            high = gamma[i + 1, j] + u * (gamma[i + 1, j + 1] - gamma[i + 1, j])
-            if area[r, c] > 0.0 and area[r, c] >= MIN_AREA_SHARE * (low + v * (high - low)):
-                low = beta[i, j] + u * (beta[i, j + 1] - beta[i, j])
-                high = beta[i + 1, j] + u * (beta[i + 1, j + 1] - beta[i + 1, j])
-                out[r, c] = np.float32((low + v * (high - low)) / area[r, c])
-            else:
-                out[r, c] = np.nan
+        for j in range(nodes.shape[1]):
+            nodes[0, j] = beta[i, j] + v * (beta[i + 1, j] - beta[i, j])
+            nodes[1, j] = MIN_AREA_SHARE * (gamma[i, j] + v * (gamma[i + 1, j] - gamma[i, j]))
+        first, j = 0, 0
+        while first < out.shape[1]:
+            begin = (origin[1] + first) % COARSE_PX
+            count = min(COARSE_PX - begin, out.shape[1] - first)
+            ends = nodes[0, j], nodes[0, j + 1], nodes[1, j], nodes[1, j + 1]
+            _ratio_stretch(area[r, first : first + count], begin, ends, out[r, first : first + count])
+            first, j = first + count, j + 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _ratio_stretch(area, begin, ends, out):  # type: ignore[no-untyped-def]
+    """Pixels between two nodes: beta's reference area over the area, where that is enough."""
+    beta, beta_end, least, least_end = ends
+    for c in range(area.shape[0]):
+        u = (begin + c) * (1.0 / COARSE_PX)
+        enough = area[c] > 0.0 and area[c] >= least + u * (least_end - least)
+        ratio = (beta + u * (beta_end - beta)) / area[c]
+        out[c] = np.float32(ratio) if enough else np.float32(np.nan)
