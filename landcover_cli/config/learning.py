@@ -47,9 +47,20 @@ class TrainConfig(Section):
     class_weights: Literal["none", "sqrt", "inverse"] = Field(
         "none", description="Weight of a class in the loss: none, 1 / sqrt(pixels), 1 / pixels."
     )
-    augment: bool = Field(True, description="Flips, quarter turns, dropped dates and dropped optional inputs.")
+    augment: bool = Field(
+        True, description="Flips, quarter turns, and what the keys from `drop_dates` to `jitter_days` say."
+    )
     drop_dates: float = Field(0.3, ge=0, lt=1, description="Most of a series' dates that a variant of a patch lacks.")
     drop_inputs: float = Field(0.2, ge=0, le=1, description="How often a variant of a patch lacks an optional input.")
+    rotate: float = Field(0.0, ge=0, le=1, description="How often a variant is rotated by any angle.")
+    warp: float = Field(0.0, ge=0, le=1, description="How often a variant is warped smoothly, by up to `warp_m`.")
+    warp_m: float = Field(30.0, ge=0, description="Greatest displacement of a warp in metres.")
+    noise: float = Field(0.0, ge=0, description="Gaussian noise on valid values, in standard deviations of the band.")
+    stretch: float = Field(0.0, ge=0, le=1, description="How often a band is stretched linearly from 2 to 98 %.")
+    solarize: float = Field(
+        0.0, ge=0, le=1, description="How often the upper half of a band's range (2 to 98 %) is mirrored down."
+    )
+    jitter_days: int = Field(0, ge=0, le=182, description="Most days that a series is shifted by, either way.")
     select: Literal["overall_accuracy", "macro_f1", "mean_iou", "average_accuracy", "loss"] = Field(
         "overall_accuracy", description="Validation figure that decides which epoch's weights are kept."
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
     }
     # A folder of its own each time, the one before removed after: a kill at any moment leaves a whole one.
     target = folder / f"epoch-{len(progress.rows):05}-{progress.step:07}"
-    with atomic_folder(target, replace=True) as scratch:
+    with _unless_empty(folder), atomic_folder(target, replace=True) as scratch:
         # Right after the best epoch both sets are the same tensors; the format wants memory of its own for each.
         blob = save(
             {
@@ -97,6 +98,17 @@ def write_checkpoint(folder: Path, progress: Progress, key: str) -> None:
     for path in folder.iterdir():
         if path != target:
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind where the first checkpoint cannot be written."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it holds an earlier one, or was never made
+            folder.rmdir()
+        raise
 
 
 def read_checkpoint(folder: Path, key: str) -> Progress | None:

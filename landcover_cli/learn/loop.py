@@ -123,6 +123,26 @@ def _deterministic(threads: int, device: str) -> Iterator[str]:
             torch.set_num_threads(before)
 
 
+def _augmentation(spec: ModelSpec, config: TrainConfig) -> Augmentation | None:
+    if not config.augment:
+        return None
+    return Augmentation(
+        turns=True,
+        drop_dates=config.drop_dates,
+        drop_inputs=config.drop_inputs,
+        optional=tuple(port.name for port in spec.ports if port.optional),
+        rotate=config.rotate,
+        warp=config.warp,
+        warp_m=config.warp_m,
+        noise=config.noise,
+        stretch=config.stretch,
+        solarize=config.solarize,
+        jitter_days=config.jitter_days,
+        gsd_m={port.name: port.gsd_m for port in spec.ports},
+        target_gsd_m=spec.gsd_m,
+    )
+
+
 class _Run:
     """One training: network, optimiser, objective and samples."""
 
@@ -136,10 +156,7 @@ class _Run:
         self.training, self.validation = samples.split("train"), samples.split("validation")
         class_px = np.sum([samples.records[index].class_px for index in self.training], axis=0)
         self.objective = make_objective(config, class_px.tolist(), device)
-        optional = tuple(port.name for port in spec.ports if port.optional)
-        self.augmentation = (
-            Augmentation(True, config.drop_dates, config.drop_inputs, optional) if config.augment else None
-        )
+        self.augmentation = _augmentation(spec, config)
         self._keep: Callable[[Progress], None] = lambda progress: None
 
     def fit(self, progress: Progress | None, checkpoint: Path | None, key: str) -> Progress:

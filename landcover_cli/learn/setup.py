@@ -45,8 +45,14 @@ def describe_model(patches: Path, config: TrainConfig) -> ModelSpec:
                 remedy=f"choose from {', '.join(names)}",
             )
         chosen = [port for port in stored if not config.inputs or port.name in config.inputs]
-        ports = tuple(_port(port, statistics[port.name]) for port in chosen)
         network = load("model", config.model)
+        if getattr(network, "OUTPUT", "map") != "map":
+            raise ConfigError(
+                f"network {config.model!r} gives a {network.OUTPUT}, not a map of classes",
+                remedy="choose another network for train.model (see `lc models networks`)",
+            )
+        fixed = getattr(network, "FIXED_T", False)
+        ports = tuple(_port(port, statistics[port.name], fixed=fixed) for port in chosen)
         patch_px, halo_px = _windows(config.model, network, int(facts["patch_px"]))
         return ModelSpec(
             model=config.model,
@@ -92,7 +98,8 @@ def split_facts(patches: Path) -> dict[str, Any]:
     return _read(patches / SPLITS)
 
 
-def _port(port: PatchPort, statistics: dict[str, Any]) -> Port:
+def _port(port: PatchPort, statistics: dict[str, Any], *, fixed: bool) -> Port:
+    """One input; a network that needs a fixed number of dates gets that of the longest region."""
     return Port(
         name=port.name,
         kind=port.kind,
@@ -102,6 +109,7 @@ def _port(port: PatchPort, statistics: dict[str, Any]) -> Port:
         transform=statistics["transform"],
         mean=tuple(statistics["mean"]),
         std=tuple(statistics["std"]),
+        length=port.length if fixed and port.kind == "series" else None,
         optional=port.optional,
     )
 

@@ -251,6 +251,7 @@ def test_chosen_inputs(patches: Path, tmp_path: Path, inputs: tuple[str, ...]) -
 @pytest.mark.parametrize(
     "changes", [{"precision": "bfloat16"}, {"class_weights": "sqrt"}, {"class_weights": "inverse"}, {"select": "loss"},
                 {"schedule": "constant"}, {"augment": False}, {"objective": "iou"},
+                {"rotate": 1.0, "warp": 1.0, "noise": 0.1, "stretch": 0.5, "jitter_days": 10},
                 {"optimiser": "adam", "schedule": "poly"},
                 {"objective": "dice", "objective_options": {"cross_entropy": 1.0}},
                 {"model": "utae", "inputs": ("s2",), "options": {}}],
