@@ -1,4 +1,4 @@
-"""`lc models`: what model folders there are, what is in one, and one as ONNX."""
+"""`lc models`: what networks and model folders there are, what is in one, and one as ONNX."""
 
 from __future__ import annotations
 
@@ -19,11 +19,35 @@ _MAX_DEPTH = 6
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    group = typer.Typer(no_args_is_help=True, help="Model folders: list, show, export.")
+    group = typer.Typer(no_args_is_help=True, help="Networks and model folders: networks, list, show, export.")
+    group.command("networks")(networks)
     group.command("list")(list_)
     group.command("show")(show)
     group.command("export")(export)
     app.add_typer(group, name="models")
+
+
+def networks(as_json: options.Json = False) -> None:
+    """List the networks: parameters and multiply-accumulates at the size its source gives figures for, beside these."""
+    from dataclasses import asdict
+
+    from landcover_cli import registry
+    from landcover_cli.learn.networks import network_facts
+    from landcover_cli.learn.networks import networks as stated
+
+    facts = [network_facts(name) for name in stated()]
+    others = sorted(set(registry.names("model")) - {fact.model for fact in facts})
+    if as_json:
+        typer.echo(json.dumps([asdict(fact) for fact in facts] + [{"model": name} for name in others]))
+        return
+    typer.echo(f"{'network':<17}{'parameters':>12}{'published':>12}{'GMACs':>10}  source")
+    for fact in facts:
+        published = f"{fact.published:,}" if fact.published is not None else "-"
+        printed = f" (printed: {fact.printed})" if fact.printed else ""
+        typer.echo(f"{fact.model:<17}{fact.parameters:>12,}{published:>12}{fact.gmacs:>10.3f}  {fact.source}{printed}")
+    for name in others:
+        typer.echo(f"{name:<17}{'-':>12}{'-':>12}{'-':>10}  {registry.load('model', name).SOURCE}")
+    typer.echo("smp:<architecture>:<encoder>, hf:<backbone>: with the extra landcover-cli[encoders]")
 
 
 def list_(
@@ -85,7 +109,7 @@ def show(
     from landcover_cli import registry
 
     folder = Path(model)
-    if not folder.exists() and model in registry.names("model"):
+    if not folder.exists() and (model in registry.names("model") or model.startswith(("smp:", "hf:"))):
         _show_network(model, as_json)
         return
     from landcover_cli.learn.modelfolder import model_digest, read_description, read_spec
@@ -112,18 +136,28 @@ def _facts(spec: ModelSpec, digest: str, figures: dict[str, float]) -> list[tupl
 
 
 def _show_network(name: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
     from landcover_cli import registry
     from landcover_cli.learn.modelfolder import resolve_options
+    from landcover_cli.learn.networks import network_facts, networks
 
     network = registry.load("model", name)
-    defaults = resolve_options(name, {})
+    facts = network_facts(name) if name in networks() else None
     if as_json:
-        typer.echo(
-            json.dumps({"model": name, "options": defaults, "source": network.SOURCE, "licence": network.LICENCE})
-        )
+        known = {"source": network.SOURCE, "licence": network.LICENCE, "options": resolve_options(name, {})}
+        typer.echo(json.dumps({"model": name, **known, **(asdict(facts) if facts else {})}))
         return
     typer.echo(f"{name}: {network.SOURCE}; {network.LICENCE}")
-    for key, value in defaults.items():
+    if facts is not None:
+        for line in facts.inputs:
+            typer.echo(f"  input {line}")
+        published = f", published {facts.published:,}" if facts.published is not None else ""
+        printed = f", printed {facts.printed}" if facts.printed else ""
+        typer.echo(f"  parameters {facts.parameters:,}{published}{printed}")
+        typer.echo(f"  GMACs {facts.gmacs:.3f} (one patch, multiply-accumulates)")
+        typer.echo(f"  output {facts.output}")
+    for key, value in resolve_options(name, {}).items():
         typer.echo(f"  options.{key} = {value}")
 
 

@@ -56,6 +56,17 @@ def test_list_and_show(folder: Path) -> None:
         assert error.value.exit_code == 3
 
 
+def test_networks_with_their_figures() -> None:
+    rows = {row["model"]: row for row in json.loads(lc("models", "networks", "--json"))}
+    assert rows["utae"]["parameters"] == rows["utae"]["published"] == 1_087_260
+    assert "fusion_utae" in rows
+    text = lc("models", "show", "stsnet_temporal")
+    assert "input s2: series, 31 dates × 10 bands, 30 px" in text
+    assert "published 6,330,000, printed 6.33 M" in text
+    assert "options.head = conv" in text
+    assert json.loads(lc("models", "show", "tsvit", "--json"))["parameters"] == 1_657_476
+
+
 def test_onnx_computes_what_the_network_does(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra [export]")
     pytest.importorskip("onnxruntime", reason="needs the extra [export]")
