@@ -36,7 +36,7 @@ from landcover_cli.sar.geocoding import RadarModel, radar_model
 from landcover_cli.sar.ground import Block, MapLattice, lattice_of
 from landcover_cli.sar.noise import Denoise, noise_state
 from landcover_cli.sar.orbit import interpolate_orbit
-from landcover_cli.sar.pollayers import LAYER_INFO, check_product, check_window, needs_covariance
+from landcover_cli.sar.pollayers import LAYER_GROUPS, LAYER_INFO, check_product, check_window, needs_covariance
 from landcover_cli.sar.slc import slc_grid
 from landcover_cli.sar.slices import assemble_annotations
 from landcover_cli.sar.speckle import SpeckleFilter, create
@@ -280,7 +280,9 @@ def pass_id(names: Sequence[str]) -> str:
 def _speckle(settings: S1Settings, meta: ProductMeta) -> SpeckleFilter | None:
     unknown = sorted({*settings.layers, *settings.polarimetry} - set(LAYER_FILES))
     if unknown:
-        raise UsageError(f"layer {unknown[0]!r} is unknown", remedy=f"choose among {', '.join(LAYER_FILES)}")
+        raise UsageError(
+            f"layer {unknown[0]!r} is unknown", remedy=f"choose among {', '.join((*LAYER_GROUPS, *LAYER_FILES))}"
+        )
     check_window(settings.c2_window_px)
     if settings.backscatter not in UNITS:
         raise UsageError(f"backscatter {settings.backscatter!r} is unknown", remedy=f"choose one of {', '.join(UNITS)}")
