@@ -96,23 +96,24 @@ def rtc_item(item: pystac.Item, sensor: Sensor) -> RtcItem:
         InputError: It has no date or no footprint.
     """
     facts = item.properties
-    start = facts.get("start_datetime")
-    when = pystac.utils.str_to_datetime(start) if start else item.datetime
-    if when is None or not item.geometry:
+    try:
+        start = facts.get("start_datetime")
+        when = pystac.utils.str_to_datetime(start) if start else item.datetime
+    except (ValueError, TypeError):
+        when = None
+    if when is None or not isinstance(item.geometry, dict):
         raise InputError(f"STAC item {item.id} has no {'geometry' if when else 'datetime'}", remedy="mend the item")
     names = [item.id, *(asset.href for asset in item.assets.values())]
     opera = next((match for name in names if (match := _OPERA.search(name))), None)
     said = opera.groupdict() if opera else {}
     assets, nodata, mask = _assets(item, sensor)
-    orbit = facts.get("sat:absolute_orbit")
-    track = facts.get("sat:relative_orbit", said.get("track"))
     return RtcItem(
         id=re.sub(r"[^A-Za-z0-9._+@=-]", "_", item.id),
         when=when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC),
         platform=said.get("platform") or _platform(str(facts.get("platform", ""))) or _platform(item.id),
         direction=_direction(facts.get("sat:orbit_state")),
-        absolute_orbit=None if orbit is None else int(orbit),
-        relative_orbit=None if track is None else int(track),
+        absolute_orbit=_number(facts.get("sat:absolute_orbit")),
+        relative_orbit=_number(facts.get("sat:relative_orbit", said.get("track"))),
         footprint=dict(item.geometry),
         assets=assets,
         keys=tuple(sorted(item.assets)),
@@ -121,6 +122,11 @@ def rtc_item(item: pystac.Item, sensor: Sensor) -> RtcItem:
         burst=said.get("burst", ""),
         processed=said.get("processed", ""),
     )
+
+
+def _number(value: object) -> int | None:
+    text = str(value).strip()
+    return int(text) if text.isdecimal() else None
 
 
 def _platform(text: str) -> str:

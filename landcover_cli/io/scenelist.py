@@ -130,7 +130,10 @@ def unsigned(href: str) -> str:
     """An href without user name, password, and what in its query signs it."""
     if "://" not in href:
         return href
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # no address at all; what follows it can be left out
+        return href.partition("?")[0]
     query = [
         (key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if not _SECRET.fullmatch(key)
     ]

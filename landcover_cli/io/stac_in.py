@@ -58,9 +58,44 @@ def read_items(href: str) -> tuple[pystac.Item, ...]:
     items: list[pystac.Item] = []
     for one in _documents(href):
         items += _items(one)
+    for item in items:
+        _check(item)
     if not items:
         raise InputError(f"STAC {href} holds no item", remedy="check that the links of the catalogue lead to items")
     return tuple(items)
+
+
+def _check(item: pystac.Item) -> None:
+    """Refuse what pystac lets pass and everything after this trusts.
+
+    Raises:
+        InputError: Something is of another type than STAC says.
+    """
+    wrong = ""
+    if not isinstance(item.id, str) or not item.id:
+        wrong = "id"
+    elif not isinstance(item.properties, dict):
+        wrong = "properties"
+    elif not isinstance(item.geometry, dict | None):
+        wrong = "geometry"
+    elif not isinstance(item.collection_id, str | None):
+        wrong = "collection"
+    elif not all(_sound(asset) for asset in item.assets.values()):
+        wrong = "assets"
+    elif not all(isinstance(link.target, str | pystac.STACObject) for link in item.links):
+        wrong = "links"
+    if wrong:
+        raise InputError(f"STAC item {item.id!r}: `{wrong}` is damaged", remedy="mend the item")
+
+
+def _sound(asset: pystac.Asset) -> bool:
+    roles, kind = asset.roles or [], asset.media_type
+    texts = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
+    bands = [asset.extra_fields.get(key) or [] for key in ("eo:bands", "bands", "raster:bands")]
+    lists = all(isinstance(one, list) and all(isinstance(band, dict) for band in one) for one in bands)
+    alternates = asset.extra_fields.get("alternate") or {}
+    others = isinstance(alternates, dict) and all(isinstance(one, dict) for one in alternates.values())
+    return isinstance(asset.href, str) and isinstance(kind, str | None) and texts and lists and others
 
 
 def _documents(href: str) -> list[str]:
@@ -100,11 +135,12 @@ def scene_of(item: pystac.Item, sensor: Sensor) -> Scene:
     Raises:
         InputError: It has no date or no footprint.
     """
-    if item.datetime is None and not item.properties.get("start_datetime"):
-        raise InputError(f"STAC item {item.id} has no datetime", remedy="mend the item")
     if not item.geometry:
         raise InputError(f"STAC item {item.id} has no geometry", remedy="mend the item")
-    when = item.datetime or pystac.utils.str_to_datetime(item.properties["start_datetime"])
+    try:
+        when = item.datetime or pystac.utils.str_to_datetime(item.properties["start_datetime"])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise InputError(f"STAC item {item.id} has no datetime", remedy="mend the item") from None
     facts = item.properties
     baseline = facts.get("s2:processing_baseline") or facts.get("sentinel2:processing_baseline")
     metadata: dict[str, Any] = {

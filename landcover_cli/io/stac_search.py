@@ -114,8 +114,13 @@ def _document(web: Web, href: str) -> dict[str, Any]:
 
 def _search_links(root: Mapping[str, Any]) -> dict[str, str]:
     """Method → address of an API's search; empty for a static catalogue."""
-    links = [link for link in root.get("links", ()) if isinstance(link, dict) and link.get("rel") == "search"]
-    return {str(link.get("method", "GET")).upper(): str(link.get("href")) for link in links}
+    return {str(link.get("method", "GET")).upper(): str(link.get("href")) for link in _links(root, "search")}
+
+
+def _links(root: Mapping[str, Any], rel: str) -> list[dict[str, Any]]:
+    links = root.get("links")
+    known = links if isinstance(links, list) else []
+    return [link for link in known if isinstance(link, dict) and link.get("rel") == rel]
 
 
 # --- APIs -------------------------------------------------------------------------------------------------------------
@@ -181,11 +186,12 @@ def _from_api(
 
 
 def _require_collections(href: str, root: Mapping[str, Any], wanted: Sequence[str], io: _ApiIO) -> None:
-    link = next((link for link in root.get("links", ()) if link.get("rel") == "data"), None)
-    if link is None:
+    links = _links(root, "data")
+    if not links:
         return
-    pages = _readable(io.get_pages(urljoin(href, str(link["href"]))), href)
-    known = sorted({str(one.get("id")) for page in pages for one in page.get("collections", ())})
+    pages = list(_readable(io.get_pages(urljoin(href, str(links[0].get("href")))), href))
+    found = [one for page in pages for one in page.get("collections") or () if isinstance(one, dict)]
+    known = sorted({str(one.get("id")) for one in found})
     _known_or_error(href, known, wanted)
 
 
@@ -294,6 +300,7 @@ def _judge(items: Iterable[dict[str, Any]], query: Query) -> Found:
     elsewhere = cloudy = 0
     meets = _area_test(query.area)
     for item in items:
+        _check_item(item)
         when = item_time(item)
         if not query.start <= when.date() <= query.end or not meets(item):
             elsewhere += 1
@@ -307,6 +314,25 @@ def _judge(items: Iterable[dict[str, Any]], query: Query) -> Found:
     return Found(tuple(kept.values()), elsewhere, cloudy)
 
 
+def _check_item(item: Any) -> None:
+    """Refuse what only looks like an item: everything after this trusts its shape.
+
+    Raises:
+        InputError: Something is missing, or of another type.
+    """
+    what = item if isinstance(item, dict) else {}
+    shapes = (("id", str), ("properties", dict), ("assets", dict), ("links", list))
+    wrong = [key for key, kind in shapes if not isinstance(what.get(key), kind)]
+    if not wrong:
+        assets = all(isinstance(a, dict) and isinstance(a.get("href"), str) for a in what["assets"].values())
+        links = all(isinstance(one, dict) and isinstance(one.get("href"), str) for one in what["links"])
+        wrong = ([] if assets else ["assets"]) + ([] if links else ["links"])
+    if wrong:
+        raise InputError(
+            f"STAC item {what.get('id', '')!r}: `{wrong[0]}` is missing or damaged", remedy="mend the catalogue"
+        )
+
+
 def item_time(item: Mapping[str, Any]) -> datetime:
     """When an item was acquired, UTC.
 
@@ -317,7 +343,7 @@ def item_time(item: Mapping[str, Any]) -> datetime:
     text = facts.get("datetime") or facts.get("start_datetime")
     try:
         when = pystac.utils.str_to_datetime(str(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, LookupError):
         raise InputError(f"STAC item {item.get('id')} has no datetime", remedy="mend the item") from None
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
@@ -330,7 +356,7 @@ def _area_test(area: BaseGeometry) -> Callable[[Mapping[str, Any]], bool]:
     def meets(item: Mapping[str, Any]) -> bool:
         try:
             outline = shapely.geometry.shape(item["geometry"])
-        except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError):
+        except (LookupError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError):
             raise InputError(f"STAC item {item.get('id')} has no footprint", remedy="mend the item") from None
         west, _, east, _ = outline.bounds
         if east - west <= 180:

@@ -180,7 +180,7 @@ def footprint_on(scene: Scene, crs: str) -> BaseGeometry:
 
     try:
         outline = shapely.geometry.shape(scene.footprint)
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         raise InputError(f"scene {scene.id}: its footprint is no geometry ({error})", remedy="mend it") from None
     to_grid = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     # Edges of 110 km bend by hundreds of metres between two projections; pieces of 0.1° do not.

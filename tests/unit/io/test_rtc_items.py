@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rtcproduct import opera_item, pc_item, write_collection
 
 from landcover_cli.errors import InputError
@@ -80,6 +85,19 @@ def test_what_is_no_item(tmp_path):
     del one["bbox"]
     with pytest.raises(InputError, match=r"item S1A_IW_\S+ has no geometry"):
         read_rtc(str(write_collection(tmp_path / "i.json", [one])), SENSOR)
+
+
+@given(st.sampled_from(["properties", "assets", "item"]), st.data())
+def test_items_of_any_shape_are_read_or_refused(where, data):
+    with tempfile.TemporaryDirectory() as name:
+        item = opera_item(Path(name), "2022-07-03T05:20:08", "T022-045677-IW1", PIXELS, CORNER)
+        item["properties"] |= {"sat:absolute_orbit": 7, "platform": "S1A", "sat:orbit_state": "ascending"}
+        place = item if where == "item" else item[where]
+        junk = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=4), st.builds(list), st.builds(dict))
+        place[data.draw(st.sampled_from(sorted(place)))] = data.draw(junk)
+        path = write_collection(Path(name) / "i.json", [item])
+        with contextlib.suppress(InputError):
+            read_rtc(str(path), SENSOR)
 
 
 def test_passes():

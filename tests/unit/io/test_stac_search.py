@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -10,11 +12,14 @@ from typing import Any
 
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 from loopback import PAGE, Site, body_of, serve, status, stay_on_loopback
 from stacserver import Api, s2_item, square
 
 from landcover_cli.errors import InputError, UsageError
-from landcover_cli.io.stac_search import COLLECTION, Query, search_stac
+from landcover_cli.io.scenelist import pin
+from landcover_cli.io.stac_search import COLLECTION, Query, _judge, search_stac
 from landcover_cli.io.web import Web, WebSettings, token_variable
 
 AREA = shapely.box(16.2, 45.2, 16.4, 45.4)
@@ -120,6 +125,47 @@ def test_what_is_no_stac_is_said_plainly(site):
     broken["properties"]["datetime"] = "yesterday"
     with pytest.raises(InputError, match="has no datetime"):
         search_stac(Api(site, [broken]).url, query(), client())
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.text(max_size=4),
+    st.builds(list),
+    st.builds(dict),
+    st.builds(lambda: [3]),
+)
+
+
+@given(st.data())
+def test_items_of_any_shape_are_read_or_refused(data):
+    item = json.loads(json.dumps(ITEMS[0]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place: Any = item
+        while True:
+            key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else list(range(len(place)))))
+            deeper = place[key]
+            if not isinstance(deeper, dict | list) or not deeper or data.draw(st.booleans()):
+                break
+            place = deeper
+        place[key] = data.draw(JUNK)
+        if not isinstance(item.get("properties"), dict):
+            break
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.json"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
+        with contextlib.suppress(InputError):
+            pin(search_stac(str(path), query(collections=()), client()).items)
+
+
+@given(st.data())
+def test_answers_of_any_shape_are_read_or_refused(data):
+    item = json.loads(json.dumps(ITEMS[0]))
+    key = data.draw(st.sampled_from(sorted(item)))
+    item[key] = data.draw(JUNK)
+    with contextlib.suppress(InputError):
+        pin(_judge([item, *ITEMS[1:3]], query()).items)
 
 
 def test_a_token_goes_to_the_catalogue_alone_and_into_no_message(site, monkeypatch, caplog):
