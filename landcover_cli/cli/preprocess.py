@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landcover_cli.cli import options
+from landcover_cli.cli.preprocess_hyperspectral import hyperspectral
 from landcover_cli.cli.preprocess_optical import landsat, s2
 from landcover_cli.cli.preprocess_rtc import rtc
 from landcover_cli.errors import InputError, UsageError
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Bring scenes to a grid: radiometry, mask, geometry.")
     group.command("s2")(s2)
     group.command("landsat")(landsat)
+    group.command("hyperspectral")(hyperspectral)
     group.command("s1")(s1)
     group.command("rtc")(rtc)
     app.add_typer(group, name="preprocess")
