@@ -191,7 +191,7 @@ def _region(
     section = config.all_regions()[name]
     geometry = aoi_on_grid(aoi, grid.crs)
     # A window that starts within the AOI's tiles reaches at most one patch beyond them.
-    reach_m = config.tile.patch_px * grid.resolution_m if section.role != "train" else 0.0
+    reach_m = config.tile.in_pixels(grid.resolution_m).patch_px * grid.resolution_m if section.role != "train" else 0.0
     tiles = grid.tiles_over(geometry)
     context: set[Any] = set(tiles)
     if reach_m and tiles:

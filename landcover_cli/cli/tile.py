@@ -33,16 +33,19 @@ def tile(
     table: Annotated[
         Path | None, typer.Option(help="Description of a table of series, in place of cubes and labels.")
     ] = None,
-    patch: Annotated[int, typer.Option(min=8, help="Patch edge in pixels.")] = 64,
+    patch: Annotated[str, typer.Option(help="Patch edge in pixels, or in metres: 300m.")] = "64",
     stride: Annotated[int | None, typer.Option(min=1, help="Step between patches; default: the patch edge.")] = None,
+    overlap: Annotated[str | None, typer.Option(help="Overlap of patches, in place of --stride: 8 or 80m.")] = None,
+    layout: Annotated[str, typer.Option(help="dense, or centre: one patch around every labelled pixel.")] = "dense",
     min_labelled: Annotated[float, typer.Option(min=0, max=1, help="Least share of labelled pixels.")] = 0.02,
     split: Annotated[str, typer.Option(help="spatial_blocks, random, halves or attribute.")] = "spatial_blocks",
     zones: Annotated[Path | None, typer.Option(help="Polygons that the split `attribute` divides by.")] = None,
     attribute: Annotated[str | None, typer.Option(help="Attribute of the zones that names a zone.")] = None,
     ratios: Annotated[str, typer.Option(help="Train, validation, test; e.g. 5:3:2.")] = "0.6:0.2:0.2",
-    block: Annotated[int, typer.Option(min=1, help="Edge of a spatial block in pixels.")] = 128,
-    buffer: Annotated[int, typer.Option(min=0, help="Ground left out between splits, in pixels.")] = 0,
+    block: Annotated[str, typer.Option(help="Edge of a spatial block in pixels, or in metres: 1280m.")] = "128",
+    buffer: Annotated[str, typer.Option(help="Ground left out between splits in pixels, or in metres: 100m.")] = "0",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="Samples on a sheet of pictures and labels.")] = 0,
     optional: Annotated[list[str] | None, typer.Option(help="Source that a map may lack; may be repeated.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -54,10 +57,26 @@ def tile(
     from landcover_cli.labels.shipped import shipped
     from landcover_cli.learn.patching import LabelledRegion, make_patches
 
+    config = _config(
+        {
+            **_lengths(patch, stride, overlap),
+            "layout": layout,
+            "min_labelled": min_labelled,
+            "seed": seed,
+            "preview": preview,
+        },
+        {
+            "method": split,
+            **_length("block", block),
+            **_length("buffer", buffer),
+            "zones": str(zones) if zones else None,
+            "attribute": attribute,
+        },
+        ratios,
+    )
     if table is not None:
         if cube or labels or zones:
             raise UsageError("--table goes without --cube, --labels and --zones", remedy="give one or the other")
-        config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed, zones, attribute)
         _from_table(table, legend, config, out, as_json)
         return
     if not cube or not labels:
@@ -71,7 +90,6 @@ def tile(
     unknown = sorted(set(optional or ()) - set(cubes))
     if unknown:
         raise UsageError(f"--optional {unknown[0]!r} is no --cube", remedy=f"the cubes are {', '.join(sorted(cubes))}")
-    config = _config(patch, stride, min_labelled, split, ratios, block, buffer, seed, zones, attribute)
     region = LabelledRegion("main", tuple(labels), {name: tuple(paths) for name, paths in cubes.items()})
     with reporter() as watch, atomic_folder(out) as scratch:
         facts = make_patches(
@@ -116,18 +134,40 @@ def _from_table(table: Path, legend: str, config: TileConfig, out: Path, as_json
     _say(facts, out, as_json)
 
 
-def _config(
-    patch: int,
-    stride: int | None,
-    min_labelled: float,
-    method: str,
-    ratios: str,
-    block: int,
-    buffer: int,
-    seed: int,
-    zones: Path | None,
-    attribute: str | None,
-) -> TileConfig:
+def _length(name: str, text: str) -> dict[str, Any]:
+    """``{name}_px`` or ``{name}_m`` of a length such as ``64`` or ``300m``.
+
+    Raises:
+        UsageError: Neither.
+    """
+    try:
+        if text.endswith("m"):
+            return {f"{name}_m": float(text[:-1])}
+        return {f"{name}_px": int(text)}
+    except ValueError:
+        raise UsageError(f"--{name} {text!r} is no length", remedy="write pixels (64) or metres (300m)") from None
+
+
+def _lengths(patch: str, stride: int | None, overlap: str | None) -> dict[str, Any]:
+    """Patch and step between patches, in pixels or in metres.
+
+    Raises:
+        UsageError: Both --stride and --overlap, or units that differ.
+    """
+    found = _length("patch", patch)
+    if overlap is None:
+        return found | {"stride_px": stride}
+    if stride is not None:
+        raise UsageError("--stride and --overlap exclude each other", remedy="give one of the two")
+    shared = _length("overlap", overlap)
+    if "overlap_px" not in shared:
+        return found | shared
+    if "patch_px" not in found:
+        raise UsageError(f"--overlap {overlap} is in pixels, --patch {patch} in metres", remedy="give both in one unit")
+    return found | {"stride_px": found["patch_px"] - shared["overlap_px"]}
+
+
+def _config(document: dict[str, Any], split: dict[str, Any], ratios: str) -> TileConfig:
     """The options as the pipeline file would hold them.
 
     Raises:
@@ -141,12 +181,4 @@ def _config(
         shares = [float(part) for part in ratios.split(":")]
     except ValueError:
         raise UsageError(f"--ratios {ratios!r} are no numbers", remedy="write e.g. --ratios 5:3:2") from None
-    document: dict[str, Any] = {
-        "patch_px": patch,
-        "stride_px": stride,
-        "min_labelled": min_labelled,
-        "seed": seed,
-        "split": {"method": method, "ratios": shares, "block_px": block, "buffer_px": buffer},
-    }
-    document["split"] |= {"zones": str(zones) if zones else None, "attribute": attribute}
-    return parse_section(TileConfig, document, "tile", "lc tile")
+    return parse_section(TileConfig, document | {"split": split | {"ratios": shares}}, "tile", "lc tile")

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from landcover_cli.config.base import Section
 from landcover_cli.config.place import PeriodConfig
+from landcover_cli.errors import ConfigError
 
 
 class LabelSourceConfig(Section):
@@ -68,6 +69,8 @@ class SplitConfig(Section):
     )
     block_px: int = Field(128, ge=1, description="Edge of a spatial block in pixels.")
     buffer_px: int = Field(0, ge=0, description="Ground left out between blocks of different splits, in pixels.")
+    block_m: float | None = Field(None, gt=0, description="Edge of a spatial block in metres, in place of `block_px`.")
+    buffer_m: float | None = Field(None, ge=0, description="Ground left out in metres, in place of `buffer_px`.")
 
     @field_validator("ratios")
     @classmethod
@@ -82,11 +85,71 @@ class TileConfig(Section):
 
     patch_px: int = Field(64, ge=8, le=4096, description="Patch edge in pixels of the product grid.")
     stride_px: int | None = Field(None, ge=1, description="Step between patches; default: the patch edge.")
+    patch_m: float | None = Field(None, gt=0, description="Patch edge in metres, in place of `patch_px`.")
+    overlap_m: float | None = Field(
+        None, ge=0, description="Overlap of neighbouring patches in metres, in place of `stride_px`."
+    )
+    layout: Literal["dense", "centre"] = Field(
+        "dense",
+        description="`dense`: a lattice of patches with all their labels; `centre`: one patch around every labelled "
+        "pixel (points), which alone is its label.",
+    )
     min_labelled: float = Field(
         0.02, ge=0, le=1, description="Patches with a smaller share of labelled pixels are left out."
     )
     split: SplitConfig = Field(default_factory=SplitConfig)
     seed: int = Field(0, ge=0, description="Seed of the split.")
+    preview: int = Field(0, ge=0, le=400, description="Samples on a sheet of pictures and labels (PNG); 0: none.")
+
+    def in_pixels(self, gsd_m: float) -> TileConfig:
+        """The same with every length in pixels of a grid.
+
+        Raises:
+            ConfigError: Metres that are no whole number of pixels, or a patch out of range.
+        """
+        patch_px = self.patch_px if self.patch_m is None else _pixels("patch_m", self.patch_m, gsd_m)
+        if not _PATCH_PX[0] <= patch_px <= _PATCH_PX[1]:
+            raise ConfigError(
+                f"tile.patch_m: {self.patch_m:g} m are {patch_px} px of {gsd_m:g} m",
+                remedy=f"choose from {_PATCH_PX[0]} to {_PATCH_PX[1]} px",
+            )
+        stride_px = self.stride_px
+        if self.overlap_m is not None:
+            stride_px = patch_px - _pixels("overlap_m", self.overlap_m, gsd_m)
+            if stride_px < 1:
+                raise ConfigError(
+                    f"tile.overlap_m: {self.overlap_m:g} m leave no step between patches of {patch_px * gsd_m:g} m",
+                    remedy="choose an overlap smaller than the patch",
+                )
+        split = self.split
+        lengths = {
+            name: _pixels(f"split.{name}", value, gsd_m)
+            for name, value in (("block_m", split.block_m), ("buffer_m", split.buffer_m))
+            if value is not None
+        }
+        changed = {name.replace("_m", "_px"): px for name, px in lengths.items()} | {"block_m": None, "buffer_m": None}
+        return self.model_copy(
+            update={
+                "patch_px": patch_px,
+                "stride_px": stride_px,
+                "patch_m": None,
+                "overlap_m": None,
+                "split": split.model_copy(update=changed),
+            }
+        )
+
+
+_PATCH_PX = (8, 4096)
+
+
+def _pixels(name: str, length_m: float, gsd_m: float) -> int:
+    pixels = length_m / gsd_m
+    if abs(pixels - round(pixels)) > 1e-6:
+        raise ConfigError(
+            f"tile.{name}: {length_m:g} m are {pixels:g} px of {gsd_m:g} m, no whole number",
+            remedy="choose a multiple of the pixel edge",
+        )
+    return round(pixels)
 
 
 class TableSource(Section):

@@ -18,12 +18,12 @@ from landcover_cli.labels.splits import NAMES, SplitRule
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import transform_of
 
-__all__ = ["check_classes", "class_facts", "measured_facts", "split_facts", "split_rule", "zone_keys"]
+__all__ = ["balance_table", "check_classes", "class_facts", "measured_facts", "split_facts", "split_rule", "zone_keys"]
 
 
 def split_rule(config: TileConfig) -> SplitRule:
     """The rule that the settings ask for."""
-    return SplitRule(**config.split.model_dump(exclude={"zones", "attribute"}), seed=config.seed)
+    return SplitRule(**config.split.model_dump(include={"method", "ratios", "block_px", "buffer_px"}), seed=config.seed)
 
 
 def zone_keys(
@@ -129,6 +129,22 @@ def split_facts(records: Sequence[PatchRecord], rule: SplitRule, groups: int, la
         "left_out": laid - len(records),
         "shared_ground": False,
     }
+
+
+def balance_table(records: Sequence[PatchRecord], legend: Legend) -> str:
+    """``balance.csv``: per class its labelled pixels, their share and the patches that hold it, in every split."""
+    totals = _totals(records, len(legend.classes))
+    heads = [f"{name}_{what}" for name in NAMES for what in ("px", "share", "patches")]
+    lines = [",".join(["code", "name", *heads])]
+    for index, item in enumerate(legend.classes):
+        cells = []
+        for name in NAMES:
+            px, every = int(totals[name][index]), int(totals[name].sum())
+            holding = sum(record.split == name and record.class_px[index] > 0 for record in records)
+            cells += [str(px), f"{px / every:.4f}" if every else "", str(holding)]
+        quoted = '"' + item.name.replace('"', '""') + '"' if set(item.name) & set(',"') else item.name
+        lines.append(",".join([str(item.code), quoted, *cells]))
+    return "\n".join(lines) + "\n"
 
 
 def class_facts(records: Sequence[PatchRecord], legend: Legend, unobserved: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Needs no torch.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from landcover_cli.io.raster import same_crs
 from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES, assign_splits
 from landcover_cli.learn.patchfacts import (
+    balance_table,
     check_classes,
     class_facts,
     measured_facts,
@@ -56,6 +58,8 @@ _BLOCK_PX = 256
 """Patches whose corners lie in one block of this edge are read together; the hull is a patch wider at most."""
 
 STATISTICS, CLASSES, SPLITS, DESCRIPTION = "statistics.json", "classes.json", "splits.json", "patches.json"
+BALANCE = "balance.csv"
+_MAX_CENTRES = 200_000
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class _Cut:
     region: int
     box: PixelBox
     class_px: tuple[int, ...]
+    centre: tuple[int, int] | None = None
+    """Row and column of the only labelled pixel; None where all labels of the ground count."""
 
 
 def make_patches(
@@ -100,7 +106,7 @@ def make_patches(
         legend: Legend of the labels' class indices.
         config: Size, stride, least labelled share, split.
         out: Folder that gets ``patches.zarr``, ``index.parquet``, ``statistics.json``, ``splits.json``,
-            ``classes.json`` and ``patches.json``.
+            ``classes.json``, ``balance.csv``, ``patches.json`` and, where asked for, ``preview.png``.
         ctx: Progress and cancellation.
         optional: Sources that a region may lack.
         tile_px: Tile edge of the product grid, which names the tiles in the index; None leaves them empty.
@@ -124,10 +130,16 @@ def make_patches(
                     remedy="make all labels on one grid with one legend",
                 )
         series = [{name: CubeSeries.open(paths) for name, paths in sorted(region.cubes.items())} for region in regions]
-        stride_px = config.stride_px or config.patch_px
+        config = config.in_pixels(first.gsd_m)
+        stride_px = config.patch_px if config.layout == "centre" else config.stride_px or config.patch_px
         ports = _ports(regions, series, frozenset(optional))
         _check_grids(ports, series, regions, first, config.patch_px, stride_px)
-        cuts = sorted(_lay(mosaics, len(legend.classes), config, stride_px), key=_reading_order)
+        if config.layout == "centre":
+            coarse_px = math.lcm(*(max(1, round(port.gsd_m / first.gsd_m)) for port in ports))
+            laid = _lay_centres(mosaics, len(legend.classes), config.patch_px, coarse_px)
+        else:
+            laid = _lay(mosaics, len(legend.classes), config, stride_px)
+        cuts = sorted(laid, key=_reading_order)
         boxes = [cut.box for cut in cuts]
         rule = split_rule(config)
         names = [regions[cut.region].name for cut in cuts]
@@ -157,6 +169,11 @@ def make_patches(
         "ports": [port.to_dict() for port in ports],
     }
     _write(out / DESCRIPTION, description)
+    (out / BALANCE).write_text(balance_table(records, legend), encoding="utf-8")
+    if config.preview:
+        from landcover_cli.learn.preview import write_preview
+
+        write_preview(out, legend, config.preview)
     return description
 
 
@@ -279,13 +296,47 @@ def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, str
     return cuts
 
 
+def _lay_centres(mosaics: Sequence[LabelMosaic], n_classes: int, patch_px: int, coarse_px: int) -> list[_Cut]:
+    """A patch around every labelled pixel, its centre (pixel ``patch // 2``) or as near to it as whole pixels of the
+    coarsest input allow.
+
+    Raises:
+        InputError: No labelled pixel, too many, or a label that is no index of the legend.
+    """
+    cuts: dict[tuple[int, int, int], _Cut] = {}
+    for region, mosaic in enumerate(mosaics):
+        for ground in mosaic.boxes:
+            labels = mosaic.read(ground)
+            if int(labels[labels != mosaic.nodata].max(initial=0)) >= n_classes:
+                raise InputError(
+                    f"labels hold the class index {int(labels[labels != mosaic.nodata].max())}; the legend has "
+                    f"{n_classes} classes",
+                    remedy="make the labels with this legend",
+                )
+            for y, x in np.argwhere(labels != mosaic.nodata).tolist():
+                row, col = ground.row0 + y, ground.col0 + x
+                row0, col0 = (place - (place % coarse_px) for place in (row - patch_px // 2, col - patch_px // 2))
+                counts = [0] * n_classes
+                counts[int(labels[y, x])] = 1
+                box = PixelBox(row0, col0, row0 + patch_px, col0 + patch_px)
+                cuts[region, row, col] = _Cut(region, box, tuple(counts), (row, col))
+            if len(cuts) > _MAX_CENTRES:
+                raise InputError(
+                    f"more than {_MAX_CENTRES:,} pixels are labelled: a patch around each is too many",
+                    remedy="use tile.layout: dense for polygons and rasters",
+                )
+    if not cuts:
+        raise InputError("no pixel is labelled", remedy="check that labels and area meet")
+    return list(cuts.values())
+
+
 def _block(cut: _Cut) -> tuple[int, int, int]:
     return cut.region, cut.box.row0 // _BLOCK_PX, cut.box.col0 // _BLOCK_PX
 
 
-def _reading_order(cut: _Cut) -> tuple[tuple[int, int, int], PixelBox]:
+def _reading_order(cut: _Cut) -> tuple[tuple[int, int, int], PixelBox, tuple[int, int]]:
     """Patches of one block of ground after each other: the chunks under them are then read once, not once each."""
-    return _block(cut), cut.box
+    return _block(cut), cut.box, cut.centre or (0, 0)
 
 
 @dataclass(frozen=True)
@@ -355,6 +406,11 @@ class _Job:
         """One patch out of the ground around it, and its labelled pixels per class."""
         gsd_m, nodata = self.mosaics[cut.region].gsd_m, self.mosaics[cut.region].nodata
         labels = self.mosaics[cut.region].read(cut.box)
+        if cut.centre is not None:
+            row, col = cut.centre[0] - cut.box.row0, cut.centre[1] - cut.box.col0
+            alone = labels[row, col]
+            labels[:] = nodata
+            labels[row, col] = alone
         inputs = {}
         seen = np.zeros(labels.shape, bool)
         has_series = any(port.kind == "series" for port in self.ports)

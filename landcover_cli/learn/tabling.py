@@ -20,8 +20,15 @@ from landcover_cli.io.seriestable import GRID_CRS, SeriesTable, groups_of, read_
 from landcover_cli.labels.crosswalk import Crosswalk, ValueMapper
 from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES, assign_splits
-from landcover_cli.learn.patchfacts import check_classes, class_facts, measured_facts, split_facts, split_rule
-from landcover_cli.learn.patching import CLASSES, DESCRIPTION, SPLITS, STATISTICS
+from landcover_cli.learn.patchfacts import (
+    balance_table,
+    check_classes,
+    class_facts,
+    measured_facts,
+    split_facts,
+    split_rule,
+)
+from landcover_cli.learn.patching import BALANCE, CLASSES, DESCRIPTION, SPLITS, STATISTICS
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import physical_values, transform_of
 
@@ -72,6 +79,7 @@ def make_table_patches(
     boxes = [_box(table.xy_m[i], gsd_m) for i in chosen]
     counts = np.zeros((len(chosen), len(legend.classes)), np.int64)
     counts[np.arange(len(chosen)), index[chosen]] = 1
+    config = config.in_pixels(gsd_m)
     rule = split_rule(config)
     # Points in one pixel share its ground: a random split deals pixels.
     keys = groups_of([table.groups[i] for i in chosen] if rule.method == "attribute" else [str(box) for box in boxes])
@@ -95,6 +103,7 @@ def make_table_patches(
         "ports": [port.to_dict() for port in ports],
         "points": lost,
     }
+    (out / BALANCE).write_text(balance_table(records, legend), encoding="utf-8")
     for name, value in (
         (STATISTICS, measured_facts(ports, measured)),
         (SPLITS, split_facts(records, rule, splits.groups, len(chosen))),

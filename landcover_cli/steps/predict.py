@@ -28,7 +28,7 @@ def _region_units(ctx: PlanContext, region: Region) -> Iterator[Unit]:
     for tile in region.tiles:
         box = tile_box(ctx.grid, region, tile)
         # No window reaches further than its own patch beyond the pixels that it maps.
-        reach = ctx.config.tile.patch_px
+        reach = ctx.config.tile.in_pixels(ctx.grid.resolution_m).patch_px
         around = PixelBox(box.row0 - reach, box.col0 - reach, box.row1 + reach, box.col1 + reach)
         needs = {"model": UnitRef("train", ctx.units["train"][0].id)}
         for pieces in cubes.values():

@@ -216,3 +216,85 @@ def test_zones_of_a_file_go_to_one_split_each(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=match):
             make_patches([region], LEGEND, TileConfig(patch_px=8, split=bad), tmp_path / "x", RunContext(), zones=zones)
+
+
+def test_sizes_in_metres_are_those_in_pixels(tmp_path: Path) -> None:
+    from landcover_cli.errors import ConfigError
+
+    metres = TileConfig(patch_m=160, overlap_m=80, split=SplitConfig(block_m=320, buffer_m=20))
+    pixels = TileConfig(patch_px=16, stride_px=8, split=SplitConfig(block_px=32, buffer_px=2))
+    assert metres.in_pixels(10.0) == pixels.in_pixels(10.0)
+    assert pixels.in_pixels(10.0) == pixels
+    ground = make_ground(tmp_path / "ground")
+    make_patches([LabelledRegion("a", (ground.labels,), ground.cubes)], LEGEND, metres, tmp_path, RunContext())
+    found = read_index(tmp_path)
+    assert {(record.box.height, record.box.row0 % 8) for record in found} == {(16, 0)}
+    for changes, match in (
+        ({"patch_m": 165}, r"tile\.patch_m: 165 m are 16\.5 px of 10 m"),
+        ({"patch_m": 30}, "30 m are 3 px"),
+        ({"overlap_m": 160}, "leave no step"),
+        ({"split": SplitConfig(block_m=15)}, r"tile\.split\.block_m: 15 m"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            metres.model_copy(update=changes).in_pixels(10.0)
+
+
+def test_a_patch_around_every_labelled_pixel(tmp_path: Path) -> None:
+    ground = make_ground(tmp_path / "ground")
+    rng = np.random.default_rng(3)
+    labels = np.full((ground.box.height, ground.box.width), 255, np.uint8)
+    for place in rng.permutation(labels.size)[:80]:
+        labels.flat[place] = ground.classes_yx.flat[place]
+    path = write_labels(tmp_path / "points.tif", labels, ground.box)
+    region = LabelledRegion("a", (path,), ground.cubes)
+    config = TileConfig(patch_px=16, layout="centre", split=SplitConfig(block_px=24))
+    make_patches([region], LEGEND, config, tmp_path, RunContext())
+    store, index = PatchStore(tmp_path), read_index(tmp_path)
+    seen = set()
+    for position, record in enumerate(index):
+        patch = store.read(position)
+        (place,) = np.argwhere(patch.labels_yx != 255).tolist() or [None]
+        if place is None:
+            continue  # its pixel was never observed
+        # Pixel 8 is the centre; heights of 20 m move it by one at most.
+        assert {place[0], place[1]} <= {8, 9}
+        row, col = record.box.row0 + place[0] - ground.box.row0, record.box.col0 + place[1] - ground.box.col0
+        assert patch.labels_yx[tuple(place)] == labels[row, col]
+        seen.add((row, col))
+    # Nothing twice; what is missing reaches into another split's block.
+    assert len(seen) >= len(index) - 2
+    assert len(index) + json.loads((tmp_path / "splits.json").read_text())["left_out"] == 80
+
+
+def test_balance_and_preview(tmp_path: Path) -> None:
+    from landcover_cli.learn.preview import chosen_samples, picture_of
+
+    ground = make_ground(tmp_path / "ground")
+    config = TileConfig(patch_px=16, split=SplitConfig(block_px=16), preview=7)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        make_patches(
+            [LabelledRegion("r", (ground.labels,), ground.cubes)], LEGEND, config, tmp_path / name, RunContext()
+        )
+    sheets = [(tmp_path / name / "preview.png").read_bytes() for name in ("a", "b")]
+    assert sheets[0] == sheets[1]
+    assert sheets[0].startswith(b"\x89PNG")
+    records = read_index(tmp_path / "a")
+    rows = [line.split(",") for line in (tmp_path / "a" / "balance.csv").read_text().splitlines()]
+    assert rows[0][:5] == ["code", "name", "train_px", "train_share", "train_patches"]
+    train = np.array([record.class_px for record in records if record.split == "train"])
+    for index, row in enumerate(rows[1:]):
+        assert int(row[2]) == train[:, index].sum()
+        assert float(row[3]) == pytest.approx(train[:, index].sum() / train.sum(), abs=1e-4)
+        assert int(row[4]) == (train[:, index] > 0).sum()
+    chosen = chosen_samples(records, 7)
+    assert len(set(chosen)) == 7
+    assert {records[i].split for i in chosen} == {"train", "validation", "test"}
+    store = PatchStore(tmp_path / "a")
+    picture, title = picture_of(store.read(0), store.ports)
+    stored = store.read(0).inputs["s2"]
+    date = int(np.argmax(stored.valid_tyx.sum((1, 2))))
+    assert title == f"s2 {stored.periods[date].label}"
+    assert (picture[~stored.valid_tyx[date]] == 0.35).all()
+    assert picture.min() >= 0
+    assert picture.max() <= 1

@@ -85,7 +85,8 @@ def test_from_units_to_a_model_folder(finished: dict[str, Path], tmp_path: Path)
     out.mkdir()
     patches.STEP.run(cut, Inputs({}, finished), out, RunContext())
     assert sorted(path.name for path in out.iterdir()) == [
-        "classes.json", "index.parquet", "patches.json", "patches.zarr", "splits.json", "statistics.json",
+        "balance.csv", "classes.json", "index.parquet", "patches.json", "patches.zarr", "splits.json",
+        "statistics.json",
     ]  # fmt: skip
     ctx.units["patches"] = (cut,)
     (unit,) = train.plan(ctx)
@@ -93,7 +94,8 @@ def test_from_units_to_a_model_folder(finished: dict[str, Path], tmp_path: Path)
     model.mkdir()
     train.STEP.run(unit, Inputs({}, {"patches": out}), model, RunContext())
     assert sorted(path.name for path in model.iterdir()) == [
-        "MODEL_CARD.md", "curves.csv", "curves.png", "last.safetensors", "metrics.json", "model.json", "weights.safetensors",
+        "MODEL_CARD.md", "curves.csv", "curves.png", "last.safetensors", "metrics.json", "model.json",
+        "weights.safetensors",
     ]  # fmt: skip
     assert train.STEP.publish(unit) == "model"
     assert not train.STEP.parallel
