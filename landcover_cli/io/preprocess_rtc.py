@@ -174,26 +174,27 @@ class _Opened:
             return np.full(lattice.shape_yx, np.nan, np.float32)
         nothing = dataset.nodatavals[0]
         nothing = self.part.nodata.get(name) if nothing is None else nothing
-        bad = ~np.isfinite(raw)
+        known = np.isfinite(raw)
         if nothing is not None and np.isfinite(nothing):
-            bad |= raw == nothing
-        self._valid += int((~bad).sum())
-        self._negative += int((raw[~bad] < 0).sum())
-        power = self._linear(np.where(bad, 0, raw).astype(np.float64))
+            known &= raw != nothing
+        self._valid += int(np.count_nonzero(known))
+        self._negative += int(np.count_nonzero((raw < 0) & known))
+        power = self._linear(raw, known)
         # Noise removal leaves values below zero, which a filter may average; a plain zero is fill.
-        bad |= power == 0 if self._speckle else power <= 0
-        values = np.where(bad, np.nan, power).astype(np.float32)
+        known &= power != 0 if self._speckle else power > 0
+        values = np.where(known, power, np.float32(np.nan)).astype(np.float32, copy=False)
         if self._speckle is not None:
             values = self._speckle.apply(np.pad(values, self._speckle.halo_px, constant_values=np.nan))
             values = np.where(values > 0, values, np.float32(np.nan))
         return place(values, info, row0, col0, lattice, self._settings.resampling)
 
-    def _linear(self, values: np.ndarray) -> np.ndarray:
-        if self._settings.units == "db":
-            # Nodata is 0 dB here for a moment; what it becomes is thrown away.
-            power: np.ndarray = 10.0 ** (values / 10.0)
-            return power
-        return values**2 if self._settings.units == "amplitude" else values
+    def _linear(self, raw: np.ndarray, known: np.ndarray) -> np.ndarray:
+        units = self._settings.units
+        if units == "linear":
+            return raw
+        values = np.where(known, raw, 0).astype(np.float64)
+        power: np.ndarray = 10.0 ** (values / 10.0) if units == "db" else values**2
+        return power
 
     def judge(self) -> None:
         """Refuse values that are plainly of other units than said.
