@@ -12,6 +12,7 @@ import typer
 from landcover_cli.cli import options
 from landcover_cli.cli.preprocess_hyperspectral import hyperspectral
 from landcover_cli.cli.preprocess_optical import landsat, s2
+from landcover_cli.cli.preprocess_raster import raster
 from landcover_cli.cli.preprocess_rtc import rtc
 from landcover_cli.errors import InputError, UsageError
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     group.command("s2")(s2)
     group.command("landsat")(landsat)
     group.command("hyperspectral")(hyperspectral)
+    group.command("raster")(raster)
     group.command("s1")(s1)
     group.command("rtc")(rtc)
     app.add_typer(group, name="preprocess")

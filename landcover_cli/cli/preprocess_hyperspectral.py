@@ -53,7 +53,7 @@ def hyperspectral(
     cubes = [read_cube(path) for path in files]
     if len({cube.id for cube in cubes}) < len(cubes):
         raise InputError("two files have one name", remedy="give each cube once, or rename one")
-    settings = _settings(cubes[0], aoi, crs, res, (wavelengths, keep_bad_bands, scale, nodata, date, resampling))
+    settings = cube_settings(cubes[0], aoi, crs, res, (wavelengths, keep_bad_bands, scale, nodata, date, resampling))
     records: list[dict[str, Any]] = []
     for cube in cubes:
         bands = chosen_bands(cube, settings)
@@ -72,13 +72,25 @@ def hyperspectral(
         typer.echo(f"{'would write' if dry_run else 'wrote'} {record['observation']} ({len(record['bands'])} bands)")
 
 
-def _settings(
+def cube_settings(
     first: HyperCube,
     aoi: Path | None,
     crs: str | None,
     res: float | None,
     more: tuple[str, bool, float | None, float | None, str, str],
 ) -> HyperSettings:
+    """Grid and bands as asked.
+
+    Args:
+        first: The first cube; says CRS, pixel size and area where nothing else does.
+        aoi: Polygon file.
+        crs: CRS of the grid.
+        res: Pixel edge.
+        more: Wavelength ranges, whether to keep bad bands, scale, nodata, day, resampling, as given.
+
+    Raises:
+        UsageError: Something given has no sense.
+    """
     from landcover_cli.core.grid import metric_crs
     from landcover_cli.core.lattice import snap_out
     from landcover_cli.io.preprocess_hyperspectral import HyperSettings

@@ -88,6 +88,30 @@ def preprocess_hyperspectral(
     Raises:
         InputError: No date, no scale, values that are no reflectance, or nothing of the cube within the area.
     """
+    return write_cube(cube, settings, out, SENSOR.name, None, check)
+
+
+def write_cube(
+    cube: HyperCube,
+    settings: HyperSettings,
+    out: Path,
+    sensor: str,
+    codes: Callable[[Lattice], np.ndarray] | None,
+    check: Callable[[], None],
+) -> Observation:
+    """Write the bands of a cube as an observation of a sensor.
+
+    Args:
+        cube: What to read.
+        settings: Grid and bands.
+        out: Existing, empty folder.
+        sensor: Name of the sensor.
+        codes: Mask codes on a lattice; None: whatever holds values is clear.
+        check: Called now and then; raises to stop.
+
+    Raises:
+        InputError: As `preprocess_hyperspectral`.
+    """
     bands = chosen_bands(cube, settings)
     gains = _gains(cube, bands, settings)
     nodata = settings.nodata if settings.nodata is not None else cube.nodata
@@ -98,7 +122,7 @@ def preprocess_hyperspectral(
         if area is None:
             raise InputError(f"{cube.path} lies outside of the area", remedy="check the AOI")
         lattice = Lattice(settings.crs, settings.gsd_m, area)
-        about = _describe(cube, settings, bands, gains, nodata, lattice)
+        about = _describe(cube, settings, bands, gains, nodata, lattice, sensor)
         height, width = lattice.shape_yx
         with create_observation(out, about) as (data, mask):
             for first in range(0, height, STRIP_PX):
@@ -115,7 +139,8 @@ def preprocess_hyperspectral(
                     _refuse_strange(rho, cube, band)
                     seen &= np.isfinite(rho)
                     data.write(_stored(rho), place, window=window)
-                mask.write(np.where(seen, MASK_CLEAR, MASK_NODATA).astype(np.uint8), 1, window=window)
+                found = codes(part) if codes else np.full(part.shape_yx, MASK_CLEAR, np.uint8)
+                mask.write(np.where(seen, found, MASK_NODATA).astype(np.uint8), 1, window=window)
     return about
 
 
@@ -155,6 +180,7 @@ def _describe(
     gains: Sequence[float],
     nodata: float | None,
     lattice: Lattice,
+    sensor: str,
 ) -> Observation:
     when = settings.when or cube.when
     if when is None:
@@ -169,7 +195,7 @@ def _describe(
     }
     return Observation(
         id=cube.id,
-        sensor=SENSOR.name,
+        sensor=sensor,
         datetime=when.isoformat().replace("+00:00", "Z"),
         bands=tuple(band.name for band in bands),
         units=SENSOR.units,
