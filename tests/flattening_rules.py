@@ -57,7 +57,8 @@ def ratio_by(rules: Rules, model: RadarModel, position_m: np.ndarray, place: Rad
     v, u = place.line - row0 - i, column - col0 - j
     shape = i.max() + 2, j.max() + 2
     if rules.whole_cells:
-        return beta / _summed(i, j, area, shape)[i, j]
+        cell = _summed(i, j, area, shape)[i, j]
+        return np.divide(beta, cell, out=np.full(cell.shape, np.nan), where=cell > 0)
     corners = [(i + di, j + dj, (v if di else 1 - v) * (u if dj else 1 - u)) for di in (0, 1) for dj in (0, 1)]
     total = sum(_summed(p, q, area * share, shape) for p, q, share in corners)
     inverse = np.divide(1.0, total, out=np.full(shape, np.nan), where=np.asarray(total) > 0)

@@ -46,19 +46,20 @@ ROME = "s1/sarsen_rome/S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_0
 CORNER = (300_000, 4_610_000)
 
 PEER = """
-import json, sys, time, warnings
+import json, resource, sys, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np, sarsen
 from sarsen import apps, orbit, scene, sentinel1
-product_path, dem_path, folder, flatten = sys.argv[1:5]
+product_path, dem_path, folder, flatten, chunk = sys.argv[1:6]
 product = sentinel1.Sentinel1SarProduct(product_path, measurement_group="IW/VV")
 kwargs = dict(interp_method="linear", output_urlpath=f"{folder}/peer_{flatten}.tif")
 if flatten == "yes":
     kwargs.update(correct_radiometry="gamma_bilinear", grouping_area_factor=(1.0, 1.0))
-    kwargs.update(chunks=8192, radiometry_chunks=8192)
+    kwargs.update(chunks=int(chunk), radiometry_chunks=int(chunk))
 start = time.process_time(), time.perf_counter()
 apps.terrain_correction(product, dem_path, **kwargs)
 out = {"cpu_s": time.process_time() - start[0], "wall_s": time.perf_counter() - start[1]}
+out["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 if flatten == "no":
     dem = scene.open_dem_raster(dem_path, chunks=None)
     ecef = scene.convert_to_dem_ecef(dem)
@@ -81,15 +82,18 @@ def main() -> None:
     parser.add_argument("--peer-python", required=True, type=Path)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LC_TEST_DATA", "../shared/data")))
     parser.add_argument("--size", type=int, default=2000, help="edge of the map in pixels of 10 m")
+    parser.add_argument("--peer-chunk", type=int, default=8192, help="edge of sarsen's chunks: 8192 is one for all")
+    parser.add_argument("--no-flattening", action="store_true", help="sarsen in one chunk takes 1.6 GB per megapixel")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        report = compare(args.peer_python, args.data / ROME, args.size, Path(name))
+        report = compare(args, args.data / ROME, Path(name))
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def compare(peer_python: Path, safe: Path, size: int, folder: Path) -> dict[str, float]:
+def compare(args: argparse.Namespace, safe: Path, folder: Path) -> dict[str, float]:
     """All figures."""
+    size = args.size
     lattice, block = area(size)
     terrain = folder / "dem.tif"
     write_terrain(terrain, size)
@@ -97,8 +101,9 @@ def compare(peer_python: Path, safe: Path, size: int, folder: Path) -> dict[str,
     script = folder / "peer.py"
     script.write_text(PEER)
     report: dict[str, float] = {"map_mpx": size * size / 1e6}
-    for flatten in ("no", "yes"):
-        command = [str(peer_python), str(script), str(product), str(terrain), str(folder), flatten]
+    for flatten in ("no",) if args.no_flattening else ("no", "yes"):
+        command = [str(args.peer_python), str(script), str(product), str(terrain), str(folder), flatten]
+        command.append(str(args.peer_chunk))
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr[-3000:])
@@ -106,10 +111,12 @@ def compare(peer_python: Path, safe: Path, size: int, folder: Path) -> dict[str,
         ours = run_ours(model, product, open_dem(terrain, "ellipsoidal"), lattice, block, folder, flatten == "yes")
         name = "flattening" if flatten == "yes" else "terrain_correction"
         report[f"{name}_peer_cpu_s"] = peer["cpu_s"]
+        report[f"{name}_peer_peak_gb"] = peer["peak_gb"]
         report[f"{name}_ours_cpu_s"] = ours
         report[f"{name}_ratio"] = peer["cpu_s"] / ours
         report |= {f"{name}_{k}": v for k, v in agreement(folder, flatten).items()}
-    report |= rules(model, open_dem(terrain, "ellipsoidal"), lattice, block, folder)
+    if not args.no_flattening:
+        report |= rules(model, open_dem(terrain, "ellipsoidal"), lattice, block, folder)
     return report | coordinates(model, open_dem(terrain, "ellipsoidal"), lattice, block, folder)
 
 
@@ -230,10 +237,11 @@ def rules(model: RadarModel, dem: Dem, lattice: MapLattice, block: Block, folder
     position = ground_positions(nodes, part, height)
     # The relief of some hundred metres moves facets by 1.5 km at most.
     inner = slice(row + 150, row + edge - 150), slice(col + 150, col + edge - 150)
-    raw = read_map(folder, "ours", "no")[inner]
+    raw, theirs, ours = (read_map(folder, *name)[inner] for name in (("ours", "no"), ("peer", "yes"), ("ours", "yes")))
+    kept = np.isfinite(raw) & np.isfinite(theirs) & np.isfinite(ours)
 
     def mean_db(power: np.ndarray) -> float:
-        return float(10 * np.log10(np.nanmean(power)))
+        return float(10 * np.log10(np.nanmean(power[kept])))
 
     def by(which: Rules) -> float:
         return mean_db(raw * ratio_by(which, model, position, place)[150:-150, 150:-150])
@@ -245,8 +253,8 @@ def rules(model: RadarModel, dem: Dem, lattice: MapLattice, block: Block, folder
         by(PEER),
     )
     return {
-        "flattening_peer_rules_mean_db": peer - mean_db(read_map(folder, "peer", "yes")[inner]),
-        "flattening_our_rules_mean_db": plain - mean_db(read_map(folder, "ours", "yes")[inner]),
+        "flattening_peer_rules_mean_db": peer - mean_db(theirs),
+        "flattening_our_rules_mean_db": plain - mean_db(ours),
         "flattening_slant_grid_db": plain - grid,
         "flattening_whole_cells_db": grid - cells,
         "flattening_nominal_spacing_db": cells - peer,
