@@ -101,7 +101,7 @@ class LabelLayers:
 
 
 def _counts(facts: LabelFacts) -> tuple[int, ...]:
-    return facts.skipped, facts.contradictory_px, facts.repaired, facts.out_of_date, facts.ignored
+    return facts.skipped, facts.contradictory_px, facts.repaired, facts.out_of_date, facts.ignored, facts.too_small
 
 
 def write_layers(

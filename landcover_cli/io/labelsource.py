@@ -44,6 +44,7 @@ class LabelFacts:
         repaired: Polygons that crossed themselves.
         out_of_date: Features near the grid that do not hold for the period.
         ignored: Features near the grid whose value means `no label`.
+        too_small: Polygons within the grid that hold no pixel centre and so label nothing.
     """
 
     class_px: tuple[int, ...]
@@ -52,6 +53,7 @@ class LabelFacts:
     repaired: int = 0
     out_of_date: int = 0
     ignored: int = 0
+    too_small: int = 0
 
     @property
     def total_px(self) -> int:
@@ -67,6 +69,7 @@ class LabelFacts:
             self.repaired + other.repaired,
             self.out_of_date + other.out_of_date,
             self.ignored + other.ignored,
+            self.too_small + other.too_small,
         )
 
     def to_dict(self, legend: Legend) -> dict[str, Any]:
@@ -81,7 +84,11 @@ class LabelFacts:
             "contradictory_px": self.contradictory_px,
             "repaired_polygons": self.repaired,
         }
-        rare = {"out_of_date_features": self.out_of_date, "ignored_features": self.ignored}
+        rare = {
+            "out_of_date_features": self.out_of_date,
+            "ignored_features": self.ignored,
+            "polygons_without_a_pixel": self.too_small,
+        }
         return facts | {name: count for name, count in rare.items() if count}
 
     def warnings(self) -> list[str]:
@@ -91,6 +98,7 @@ class LabelFacts:
             (self.repaired, "label polygons cross themselves and were taken apart"),
             (self.out_of_date, "label features do not hold for the period and were left out"),
             (self.skipped, "label features have no value and were left out"),
+            (self.too_small, "label polygons hold no pixel centre and label nothing: rule all_touched would take them"),
             (self.ignored, "label features have a value that means `no label`"),
         ]
         return [f"{count} {text}" for count, text in found if count]
@@ -267,6 +275,7 @@ class LabelSource:
             repaired=burnt.repaired,
             out_of_date=len(said) - len(chosen),
             ignored=len(chosen) - len(labelled),
+            too_small=burnt.too_small,
         )
         return burnt.index_yx, burnt.weight_yx, facts
 

@@ -38,12 +38,14 @@ class Burnt:
         contradictory_px: Pixels left without a label because points in them disagree.
         repaired: Polygons that crossed themselves and were taken apart (even-odd rule).
         weight_yx: What each pixel's label counts, float32; None where no weights were given.
+        too_small: Polygons within the grid that hold no pixel centre and so label nothing (rule ``centre``).
     """
 
     index_yx: np.ndarray
     contradictory_px: int
     repaired: int
     weight_yx: np.ndarray | None = None
+    too_small: int = 0
 
 
 def burn(
@@ -86,7 +88,34 @@ def burn(
                 all_touched=rule == "all_touched",
             )
     contradictory = _burn_points(points, geobox, out, nodata, weight_yx)
-    return Burnt(out, contradictory, repaired, weight_yx)
+    too_small = _without_centre([item[0] for item in polygons], geobox) if rule == "centre" else 0
+    return Burnt(out, contradictory, repaired, weight_yx, too_small)
+
+
+def _without_centre(polygons: Sequence[BaseGeometry], geobox: GeoBox) -> int:
+    """How many polygons lie within the grid and hold no pixel centre. Only small ones are looked at: few centres in
+    their bounds."""
+    if not polygons:
+        return 0
+    shapes = np.array(polygons, object)
+    to_pixel = ~geobox.affine
+    left, bottom, right, top = shapely.bounds(shapes).T
+    # Centres lie at whole numbers.
+    col0, col1 = to_pixel.a * left + to_pixel.c - 0.5, to_pixel.a * right + to_pixel.c - 0.5
+    row0, row1 = to_pixel.e * top + to_pixel.f - 0.5, to_pixel.e * bottom + to_pixel.f - 0.5
+    height, width = geobox.shape
+    within = (col0 >= -0.5) & (col1 <= width - 0.5) & (row0 >= -0.5) & (row1 <= height - 0.5)
+    columns, rows = np.floor(col1) - np.ceil(col0) + 1, np.floor(row1) - np.ceil(row0) + 1
+    count = 0
+    for i in np.flatnonzero(within & (columns * rows <= _FEW_CENTRES)).tolist():
+        x, y = np.meshgrid(np.arange(np.ceil(col0[i]), col1[i] + 1), np.arange(np.ceil(row0[i]), row1[i] + 1))
+        centre_x = geobox.affine.c + (x + 0.5) * geobox.affine.a
+        centre_y = geobox.affine.f + (y + 0.5) * geobox.affine.e
+        count += not shapely.intersects_xy(shapes[i], centre_x, centre_y).any()
+    return count
+
+
+_FEW_CENTRES = 64
 
 
 def inside(geometry: BaseGeometry, geobox: GeoBox) -> np.ndarray:

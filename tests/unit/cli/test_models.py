@@ -67,6 +67,7 @@ def test_networks_with_their_figures() -> None:
     assert json.loads(lc("models", "show", "tsvit", "--json"))["parameters"] == 1_657_476
 
 
+@pytest.mark.slow  # the exporter alone takes seconds
 def test_onnx_computes_what_the_network_does(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra [export]")
     pytest.importorskip("onnxruntime", reason="needs the extra [export]")

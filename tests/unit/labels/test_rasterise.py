@@ -106,3 +106,13 @@ def test_inside_means_the_centre(grid: GeoBox) -> None:
     area = shapely.Point(BOUNDS[0] + 77, BOUNDS[1] + 61).buffer(43)
     assert np.array_equal(inside(area, grid), shapely.contains_xy(area, *centres(grid)))
     assert not inside(shapely.Polygon(), grid).any()
+
+
+@given(st.lists(st.tuples(st.floats(0, 150), st.floats(0, 110), st.floats(1, 9)), min_size=1, max_size=12))
+def test_polygons_that_label_nothing_are_counted(squares: list[tuple[float, float, float]]) -> None:
+    grid = geobox_from_bounds(BOUNDS, 10.0, "EPSG:32631")
+    shapes = [shapely.box(BOUNDS[0] + x, BOUNDS[1] + y, BOUNDS[0] + x + e, BOUNDS[1] + y + e) for x, y, e in squares]
+    x, y = centres(grid)
+    expected = sum(not shapely.intersects_xy(shape, x, y).any() for shape in shapes)
+    assert burn(shapes, [0] * len(shapes), grid, nodata=255, dtype="uint8").too_small == expected
+    assert burn(shapes, [0] * len(shapes), grid, nodata=255, dtype="uint8", rule="all_touched").too_small == 0
