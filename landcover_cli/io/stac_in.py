@@ -49,8 +49,8 @@ def read_stac(href: str, sensor: Sensor) -> tuple[Scene, ...]:
 def read_items(href: str) -> tuple[pystac.Item, ...]:
     """All items behind a catalogue, collection, item, item collection or folder, in the order in which they stand.
 
-    A folder is its ``catalog.json`` or ``collection.json``, else every item and item collection beneath it. Paths in an
-    item collection are relative to its file.
+    A folder is its ``catalog.json``, ``collection.json`` or ``items.json`` (as `lc fetch scenes` writes it), else every
+    item and item collection beneath it. Paths in an item collection are relative to its file.
 
     Raises:
         InputError: Unreachable, not STAC, or without any item.
@@ -103,7 +103,7 @@ def _documents(href: str) -> list[str]:
     folder = Path(href)
     if "://" in href or not folder.is_dir():
         return [href]
-    for name in ("catalog.json", "collection.json"):
+    for name in ("catalog.json", "collection.json", "items.json"):
         if (folder / name).is_file():
             return [str(folder / name)]
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".json", ".geojson"})
