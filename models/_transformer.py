@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.layers import masked_softmax
-
 
 class Attention(nn.Module):
     """Multi-head attention of tokens ``[N, L, D]`` to context ``[N, M, D]`` (default: themselves).
@@ -53,15 +51,29 @@ class Attention(nn.Module):
         query = torch.unflatten(self.query(x), -1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L, d]
         key, value = torch.unflatten(self.key_value(source), -1, (2, self.heads, -1)).unbind(2)
         key, value = key.transpose(1, 2), value.transpose(1, 2)  # [N, heads, M, d]
-        if mask is None and scores is None:
-            out = functional.scaled_dot_product_attention(query, key, value)
-        else:
-            found = query @ key.transpose(-1, -2) * self.head_width**-0.5
-            found = found if scores is None else found + scores
-            seen = found.new_ones((), dtype=torch.bool) if mask is None else mask[:, None, None]
-            out = masked_softmax(found, seen, dim=-1).to(value.dtype) @ value
+        bias, any_key = _attention_bias(mask, scores, query.dtype)
+        out = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if any_key is not None:
+            out = out * any_key[:, None, None, None].to(out.dtype)
         result: Tensor = self.dropout(self.out(out.transpose(1, 2).flatten(2)))
         return result
+
+
+def _attention_bias(
+    mask: Tensor | None, scores: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
+    """What is added to the scores, and which samples ``[N]`` have a key at all (None: every one).
+
+    A sample without any key is let look at everything, for a softmax over nothing is not a number; the caller zeroes
+    its result.
+    """
+    if mask is None:
+        return (None if scores is None else scores.to(dtype)), None
+    any_key = mask.any(-1)
+    seen = (mask | ~any_key.unsqueeze(-1))[:, None, None]  # [N, 1, 1, M]
+    if scores is None:
+        return seen, any_key
+    return torch.where(seen, scores.to(dtype), torch.full((), -torch.inf, dtype=dtype, device=scores.device)), any_key
 
 
 class Block(nn.Module):
