@@ -64,6 +64,9 @@ class TrainConfig(Section):
     select: Literal["overall_accuracy", "macro_f1", "mean_iou", "average_accuracy", "loss"] = Field(
         "overall_accuracy", description="Validation figure that decides which epoch's weights are kept."
     )
+    samples: int = Field(
+        0, ge=0, le=400, description="Validation patches on a sheet with pictures, labels and predictions; 0: no sheet."
+    )
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(
         2, ge=1, le=1024, description="Compute threads; a parameter, because it decides the last bits of the weights."

@@ -42,7 +42,7 @@ __all__ = ["train"]
 
 log = logging.getLogger("lc")
 
-LAST = "last.safetensors"
+LAST, SAMPLES = "last.safetensors", "samples.png"
 _CALIBRATION_PX = 100_000
 KEEP_EVERY_S = 600.0
 """Seconds between checkpoints within an epoch; decides no byte of the result."""
@@ -62,7 +62,8 @@ def train(
     Args:
         patches: Folder of `lc tile`.
         out: Folder that gets ``weights.safetensors`` (best epoch), ``model.json``, ``metrics.json``, ``curves.csv``,
-            ``curves.png``, ``last.safetensors`` (weights after the last epoch) and ``MODEL_CARD.md``.
+            ``curves.png``, ``last.safetensors`` (weights after the last epoch), ``MODEL_CARD.md`` and, where asked
+            for, ``samples.png``.
         config: Network, objective, schedule, seed, threads.
         ctx: Device, memory, progress, cancellation; decides no byte on a CPU.
         checkpoint: Folder that is kept up to date after each epoch, and every ten minutes within one. It is the
@@ -91,6 +92,8 @@ def train(
         with _enough_memory(config):
             progress = run.fit(progress, checkpoint, key)
             metrics, temperature = run.assess(progress)
+            if config.samples:
+                run.draw(patches, out / SAMPLES)
     spec = replace(spec, temperature=temperature)
     provenance = {"train": config.model_dump(mode="json"), "patches": digest, "best_epoch": progress.best_epoch}
     save_model(out, spec, progress.best, provenance=provenance)
@@ -293,6 +296,25 @@ class _Run:
                 logits_n.append(pixels[::every])
                 labels_n.append(labels[::every])
         return agreement.result(), np.concatenate(logits_n), np.concatenate(labels_n)
+
+    def draw(self, patches: Path, target: Path) -> None:
+        """Samples of the validation patches (else of the training ones), with what the network makes of them."""
+        from landcover_cli.labels.legend import parse_legend
+        from landcover_cli.learn.preview import chosen_samples, draw_sheet
+
+        of_split = self.validation or self.training
+        places = chosen_samples([self.samples.records[index] for index in of_split], self.config.samples)
+        chosen = [of_split[place] for place in places]
+        predicted: dict[int, np.ndarray] = {}
+        self.network.eval()
+        with torch.inference_mode():
+            for batch in self.samples.batches(chosen, self.config.batch):
+                with self._autocast():
+                    logits = self.network(batch.to(self.device).inputs)
+                found = logits_on_grid(logits, (batch.target.shape[-2], batch.target.shape[-1])).argmax(1).cpu().numpy()
+                predicted |= dict(zip(batch.patches, found, strict=True))
+        legend = parse_legend({**self.spec.legend, "classes": list(self.spec.classes)}, self.spec.legend["id"])
+        draw_sheet(patches, target, legend, chosen, predicted)
 
     def assess(self, progress: Progress) -> tuple[dict[str, Any], float]:
         """Figures of the best epoch on validation and test, and the temperature fitted on validation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES
 from landcover_cli.learn.values import physical_values, transform_of
 
-__all__ = ["PREVIEW", "chosen_samples", "picture_of", "write_preview"]
+__all__ = ["PREVIEW", "chosen_samples", "draw_sheet", "picture_of", "write_preview"]
 
 PREVIEW = "preview.png"
 _TRUE_COLOUR = (("B04", "B03", "B02"), ("B4", "B3", "B2"), ("red", "green", "blue"))
@@ -33,30 +33,52 @@ def write_preview(folder: Path, legend: Legend, count: int) -> None:
     Raises:
         InputError: No patches.
     """
+    draw_sheet(folder, folder / PREVIEW, legend, chosen_samples(read_index(folder), count))
+
+
+def draw_sheet(
+    folder: Path,
+    target: Path,
+    legend: Legend,
+    chosen: Sequence[int],
+    predicted: Mapping[int, np.ndarray] | None = None,
+) -> None:
+    """Draw samples with their labels and, where given, what a network makes of them.
+
+    Args:
+        folder: With patch store and index.
+        target: PNG file.
+        legend: Of the labels.
+        chosen: Positions of the samples in the store; at least one.
+        predicted: Position → class indices ``[H, W]``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     store, records = PatchStore(folder), read_index(folder)
-    chosen = chosen_samples(records, count)
-    rows = -(-len(chosen) // _COLUMNS)
-    figure = Figure(figsize=(3.2 * _COLUMNS, 1.9 * rows + 0.6), dpi=100, layout="constrained")
+    width = 2 if predicted is None else 3
+    columns = _COLUMNS if predicted is None else _COLUMNS - 1
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(1.6 * width * columns, 1.9 * rows + 0.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 2 * _COLUMNS, squeeze=False)
+    axes = figure.subplots(rows, width * columns, squeeze=False)
+    seen = np.sum([records[index].class_px for index in chosen], axis=0)
     for axis in axes.ravel():
         axis.set_axis_off()
     for place, index in enumerate(chosen):
         sample = store.read(index)
-        left, right = axes[place // _COLUMNS, 2 * (place % _COLUMNS) :][:2]
         picture, title = picture_of(sample, store.ports)
-        left.imshow(picture, interpolation="nearest")
-        left.set_title(title, fontsize=7)
-        right.imshow(_coloured(sample.labels_yx, legend), interpolation="nearest")
-        right.set_title(f"{index}, {records[index].split}", fontsize=7)
-    seen = np.sum([records[index].class_px for index in chosen], axis=0)
+        shown = [(picture, title), (_coloured(sample.labels_yx, legend), f"{index}, {records[index].split}")]
+        if predicted is not None:
+            shown.append((_coloured(predicted[index], legend), "predicted"))
+            seen = seen + np.bincount(predicted[index].ravel(), minlength=len(seen))
+        for axis, (image, text) in zip(axes[place // columns, width * (place % columns) :], shown, strict=False):
+            axis.imshow(image, interpolation="nearest")
+            axis.set_title(text, fontsize=7)
     handles = [Patch(color=item.color, label=item.name) for item, px in zip(legend.classes, seen, strict=True) if px]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
-    figure.savefig(folder / PREVIEW, format="png", metadata={"Software": None})
+    figure.savefig(target, format="png", metadata={"Software": None})
 
 
 def chosen_samples(records: Sequence[PatchRecord], count: int) -> list[int]:

@@ -224,6 +224,16 @@ def test_the_average_lags_behind_the_weights(patches: Path, tmp_path: Path) -> N
     assert tree(tmp_path / "plain")["last.safetensors"] != tree(tmp_path / "average")["last.safetensors"]
 
 
+def test_a_sheet_of_predictions_changes_nothing_else(patches: Path, tmp_path: Path) -> None:
+    plain = with_(epochs=1, inputs=("dem",))
+    train(patches, out(tmp_path, "a"), plain, RunContext())
+    train(patches, out(tmp_path, "b"), plain.model_copy(update={"samples": 5}), RunContext())
+    first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
+    assert (tmp_path / "b" / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert second.keys() - first.keys() == {"samples.png"}
+    assert {name for name in first if first[name] != second[name]} == {"model.json", "MODEL_CARD.md"}
+
+
 def test_training_ends_where_nothing_gets_better(patches: Path, tmp_path: Path) -> None:
     config = with_(epochs=50, learning_rate=1e-9, schedule="constant", patience=2, inputs=("dem",), augment=False)
     metrics = train(patches, out(tmp_path, "m"), config, RunContext())
