@@ -147,7 +147,7 @@ def scene_of(item: pystac.Item, sensor: Sensor) -> Scene:
         "baseline": baseline or facts.get("processing:version"),
         "boa_offset_applied": facts.get("earthsearch:boa_offset_applied"),
         "cloud_percent": facts.get("eo:cloud_cover"),
-        "datatake": facts.get("s2:datatake_id", ""),
+        "datatake": facts.get("s2:datatake_id") or facts.get("eopf:datatake_id", ""),
         "orbit_direction": facts.get("sat:orbit_state", ""),
         "item": item.get_self_href() or "",
     }

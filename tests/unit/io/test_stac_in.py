@@ -101,3 +101,30 @@ def test_the_real_catalogue(shared_data):
     assert len({scene.metadata["datatake"] for scene in scenes}) == 5
     assert all(scene.metadata["boa_offset_applied"] is True for scene in scenes)
     assert all(scene.assets["B02"].href.endswith("/B02.tif") for scene in scenes)
+
+
+def test_paths_in_a_list_are_relative_to_the_list_or_to_the_item_that_it_names(tmp_path):
+    links = [{"rel": "self", "href": "sub/i.json"}], [{"rel": "self", "href": "https://example.com/x/i.json"}]
+    features = [item(name, links=own) for name, own in zip("abc", ([], *links), strict=True)]
+    (tmp_path / "list.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    bare, near, far = read_stac(str(tmp_path / "list.json"), SENSOR)
+    assert bare.assets["B02"].href == near.assets["B02"].href == str(tmp_path / "B02.tif")
+    assert far.assets["B02"].href == "https://example.com/x/B02.tif"
+    assert [scene.metadata["item"] for scene in (bare, near, far)] == [
+        "", str(tmp_path / "sub" / "i.json"), "https://example.com/x/i.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"s2:datatake_id": "GS2A_1"},
+        {"eopf:datatake_id": "GS2A_1"},
+        {"s2:datatake_id": "GS2A_1", "eopf:datatake_id": "x"},
+    ],
+)
+def test_the_data_take_under_either_name(tmp_path, facts):
+    document = item()
+    document["properties"] |= facts
+    (tmp_path / "i.json").write_text(json.dumps(document))
+    assert read_item(str(tmp_path / "i.json"), SENSOR).metadata["datatake"] == "GS2A_1"
