@@ -27,7 +27,7 @@ from landcover_cli.io.looks import Handles, LookReader, LookSource, observation_
 from landcover_cli.io.ongrid import Lattice
 from landcover_cli.io.raster import gdal_env
 from landcover_cli.optical.indices import Index, resolve_indices
-from landcover_cli.registry import load
+from landcover_cli.registry import load, names
 
 if TYPE_CHECKING:
     from landcover_cli.io.stack import Stack
@@ -114,11 +114,14 @@ class _Opened:
 
 
 def band_roles(spec: CubeSpec) -> dict[str, int]:
-    """Common names (``red``, ``nir``, …) of the bands of a cube, by the sensor's own list of aliases."""
+    """Common names (``red``, ``nir``, …) of the bands of a cube, by the sensor's own list of aliases.
+
+    A sensor that a file describes is no plug-in; its bands may be called by their common names.
+    """
     if not spec.sensor:
         return {}
-    bands = load("sensor", spec.sensor).bands
-    roles: dict[str, int] = {}
+    bands = load("sensor", spec.sensor).bands if spec.sensor in names("sensor") else ()
+    roles: dict[str, int] = {} if bands else {name.lower(): k for k, name in enumerate(spec.bands)}
     for band in bands:
         if band.name in spec.bands:
             for alias in band.aliases:
@@ -266,6 +269,8 @@ def reduce_block(opened: _Opened, t: int, block: Lattice) -> Composite:
         wide, masks = _join_masks(readers, block.grown(reach) if reach else block)
         mask = np.ascontiguousarray(wide[core, core])
         if not (mask != MASK_NODATA).any():
+            for reader in readers:
+                reader.done()
             continue
         look = Look(
             day,
@@ -275,6 +280,8 @@ def reduce_block(opened: _Opened, t: int, block: Lattice) -> Composite:
         data = _join_data(readers, [np.ascontiguousarray(one[core, core]) for one in masks], block)
         if data is None:  # seen, but nothing is clear: no band needs to be decoded
             data = np.zeros((len(opened.frame.bands), 1, 1), opened.frame.dtype)
+        for reader in readers:
+            reader.done()
         state.feed(data, mask, look)
     result: Composite = state.result()
     return _with_indices(result, job) if job.indices else result
@@ -340,8 +347,11 @@ def _coverage(opened: _Opened, check: Callable[[], None]) -> tuple[tuple[float, 
         for t, y0, x0 in job.tasks():
             check()
             for n, (_, indices) in enumerate(opened.groups(t)):
-                mask, _ = _join_masks([opened.handles.reader(i) for i in indices], _block(job, y0, x0))
+                readers = [opened.handles.reader(i) for i in indices]
+                mask, _ = _join_masks(readers, _block(job, y0, x0))
                 clear[t][n] += int((mask == MASK_CLEAR).sum())
+                for reader in readers:
+                    reader.done()
     return tuple(tuple(count / pixels for count in of) for of in clear)
 
 

@@ -30,6 +30,9 @@ class LookReader(Protocol):
     def data(self, lattice: Lattice) -> np.ndarray:
         """Stored values (band, y, x); decides nothing where the mask is not clear."""
 
+    def done(self) -> None:
+        """Let go of what was kept from `mask` for `data`: there are as many looks open as there are dates."""
+
 
 class LookSource(Protocol):
     """One look, described; goes to other processes. Looks of one group count once."""
@@ -107,6 +110,9 @@ class ObservationLook:
     def data(self, lattice: Lattice) -> np.ndarray:
         """Stored values (band, y, x)."""
         return self._reader.data(lattice)
+
+    def done(self) -> None:
+        """Nothing is kept."""
 
 
 def observation_sources(folders: Sequence[Path]) -> list[ObservationSource]:

@@ -160,6 +160,10 @@ class SceneLook:
         height, width = lattice.shape_yx
         return np.ascontiguousarray(data[:, row : row + height, col : col + width])
 
+    def done(self) -> None:
+        """Let go of the values that `mask` read."""
+        self._last = None
+
     def _covered(self, lattice: Lattice) -> Bounds | None:
         """Ground that every band covers."""
         key = (lattice.crs, lattice.gsd_m)

@@ -40,3 +40,7 @@ class StackLook:
         if self._last is None or self._last[0] != lattice:
             return self._reader.read(self._date, lattice)[0]
         return self._last[1]
+
+    def done(self) -> None:
+        """Let go of the values that `mask` read."""
+        self._last = None

@@ -149,6 +149,9 @@ class Counting:
         self.reads += 1
         return np.ones((2, *lattice.shape_yx), "uint16")
 
+    def done(self):
+        pass
+
 
 def test_bands_of_a_look_without_a_clear_pixel_are_not_read(folders, tmp_path, monkeypatch):
     import xarray as xr
