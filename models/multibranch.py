@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from models._backbone import Features
 from models._transformer import Block
@@ -33,7 +34,7 @@ from models.layers import DayEncoding, align, complete, dates_as_channels, local
 from models.spec import Port, Reference
 
 _CHUNK_TOKENS = 1 << 17
-"""Tokens per pass of the transformer when predicting: bounds memory (one token takes about 20 kB on its way)."""
+"""Tokens per pass of the transformer: bounds memory (one token takes about 20 kB on its way)."""
 
 
 class Separable(nn.Sequential):
@@ -68,11 +69,11 @@ class TemporalBranch(nn.Module):
             features = features + self.days(doy)[:, :, :, None, None]
         tokens = features.permute(0, 3, 4, 1, 2).reshape(-1, dates, width)  # [B·H·W, T, D]
         mask = valid.permute(0, 2, 3, 1).reshape(-1, dates)
-        if self.training:
-            out = self._attend(tokens, mask)
+        step = max(1, _CHUNK_TOKENS // (dates + 1))
+        parts = zip(torch.split(tokens, step), torch.split(mask, step), strict=True)
+        if torch.is_grad_enabled() and len(tokens) > step:  # what a chunk computed on its way is computed again
+            out = torch.cat([checkpoint(self._attend, *part, use_reentrant=False) for part in parts])
         else:
-            step = max(1, _CHUNK_TOKENS // (dates + 1))
-            parts = zip(torch.split(tokens, step), torch.split(mask, step), strict=True)
             out = torch.cat([self._attend(*part) for part in parts])
         return out.view(batch, height, across, width).permute(0, 3, 1, 2)
 

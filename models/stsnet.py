@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models._fusions import FUSIONS, Fusion, Weights
 from models.batch import Modality
@@ -115,13 +116,13 @@ class Model(nn.Module):
         if item is None and not self.series.optional:
             raise ValueError(f"inputs missing: {self.series.name}")
         if item is not None:
-            coarse, observed = self._coarse(item, maps[-1].shape[-2:], image.shape[-2:])
+            coarse, observed = self._coarse(item, maps[-1].shape[-2:])
         else:
             coarse, observed = torch.zeros_like(maps[-1]), maps[-1].new_zeros(len(image))
         logits = resize(self.decoder([*maps[:-1], self.fusion(maps[-1], coarse, observed)]), image.shape[-2:])
         return logits[..., :height, :width]
 
-    def _coarse(self, item: Modality, size: torch.Size, pixels: torch.Size) -> tuple[Tensor, Tensor]:
+    def _coarse(self, item: Modality, size: torch.Size) -> tuple[Tensor, Tensor]:
         """The series' map at the image's coarsest pixels ``[B, C, h, w]``, and which samples have one ``[B]``."""
         ratio = self.series.gsd_m / self.image.gsd_m
         aligned, _ = align({self.series.name: item}, (self.series,), 4)
@@ -130,11 +131,23 @@ class Model(nn.Module):
         deep, masks = self.series_encoder(x, there)
         count = masks[-1].sum(1).clamp_min(1).view(-1, 1, 1, 1)
         found = self.project(deep[-1].sum(2) / count)  # [B, C, h', w']
-        # Both maps cover more than the ground asked for, each padded to its own multiple: the image's share is cut out
-        # before it is resized.
-        at = [4 * ratio * cells for cells in found.shape[-2:]]  # fine pixels that the map covers
-        rows, columns = (
-            max(1, round(cells * min(1.0, wanted / covered)))
-            for cells, wanted, covered in zip(found.shape[-2:], pixels, at, strict=True)
-        )
-        return resize(found[..., :rows, :columns].contiguous(), size), there.any(1)
+        # A cell of the image's coarsest map is 32 fine pixels wide, one of the series' map 4 coarse ones.
+        return sample_cells(found, size, 32 / (4 * ratio)), there.any(1)
+
+
+def sample_cells(x: Tensor, size: torch.Size, step: float) -> Tensor:
+    """Bilinear values of a map at the centres of another's cells; both start at the same corner.
+
+    Args:
+        x: ``[B, C, h', w']``.
+        size: Rows and columns of the other map.
+        step: Width of its cells in cells of `x`.
+    """
+    rows, columns = (
+        (torch.arange(cells, device=x.device, dtype=torch.float32) + 0.5) * step * 2 / there - 1
+        for cells, there in zip(size, x.shape[-2:], strict=True)
+    )
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # [h, w, 2] as x, y in -1 .. 1
+    grid = grid.expand(len(x), -1, -1, -1)
+    found = functional.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found.to(x.dtype)

@@ -53,10 +53,13 @@ def test_literal_mode_needs_a_length() -> None:
         Model((Port("sar", "series", ("vv",), 10.0, "1"),), 3, mode="literal")
 
 
-def test_predicting_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    network = Model((SAR,), 3, **Model.TINY).eval()
-    with torch.inference_mode():
-        whole = network({"sar": series(SAR)})
-        monkeypatch.setattr("models.multibranch._CHUNK_TOKENS", 37)
-        torch.testing.assert_close(network({"sar": series(SAR)}), whole)
+def test_chunks_change_neither_logits_nor_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for chunk in (1 << 17, 37):
+        monkeypatch.setattr("models.multibranch._CHUNK_TOKENS", chunk)
+        torch.manual_seed(0)
+        network = Model((SAR,), 3, **Model.TINY)
+        logits = network({"sar": series(SAR)})
+        logits.square().sum().backward()
+        found.append((logits.detach(), [p.grad for p in network.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)

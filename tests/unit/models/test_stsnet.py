@@ -10,7 +10,7 @@ from models._recurrent import ConvLSTM
 from models._windows3d import WindowAttention
 from models.batch import Modality
 from models.spec import Port
-from models.stsnet import Model
+from models.stsnet import Model, sample_cells
 from models.stsnet_spectral import Model as Spectral
 from models.stsnet_temporal import Model as Temporal
 
@@ -67,6 +67,17 @@ def test_a_series_that_observed_nothing_leaves_the_image_as_it_is() -> None:
         out = fusion(fine, coarse, torch.tensor([True, False]))
         assert torch.equal(out[1], fine[1])
         assert not torch.equal(out[0], fine[0])
+
+
+@pytest.mark.parametrize("step", [0.8, 3.2, 1.0])
+def test_the_coarse_map_is_sampled_where_the_fine_cells_lie(step: float) -> None:
+    """A ramp over the ground comes back as the same ramp; 32 fine pixels per cell with 1 m and 10 m are 0.8 cells."""
+    cells = torch.arange(20.0) + 0.5
+    ramp = (cells[:, None] * 100 + cells[None]).view(1, 1, 20, 20)
+    found = sample_cells(ramp, torch.Size((5, 6)), step)[0, 0]
+    # Beyond the outermost centres (half a cell from the rim) the value of the rim stands.
+    rows, columns = (((torch.arange(n) + 0.5) * step).clamp_min(0.5) for n in (5, 6))
+    torch.testing.assert_close(found, rows[:, None] * 100 + columns[None], rtol=1e-5, atol=1e-3)
 
 
 def test_mean_head_frees_the_number_of_dates() -> None:
