@@ -29,6 +29,8 @@ __all__ = ["STORE", "PatchPort", "PatchSample", "PatchStore", "PatchWriter", "St
 STORE = "patches.zarr"
 _SHARD_BYTES = 32 * 1024**2
 _MAX_IN_SHARD = 256
+_SMALL_BYTES = 8 * 1024**2
+"""Arrays up to this size are read as a whole."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,7 @@ class PatchStore:
             if "weights" in group:
                 names.append("weights")
             self._arrays = {name: cast("zarr.Array", group[name]) for name in names}
+            self._whole: dict[str, np.ndarray] = {}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self._path} is no patch store ({error})", remedy=remedy) from None
 
@@ -305,7 +308,13 @@ class PatchStore:
 
     def _get(self, name: str, index: int) -> np.ndarray:
         try:
-            return np.asarray(self._arrays[name][index])
+            array = self._arrays[name]
+            if array.nbytes > _SMALL_BYTES:
+                return np.asarray(array[index])
+            # Thousands of single pixels: one request for all of them, not one each.
+            if name not in self._whole:
+                self._whole[name] = np.asarray(array[:])
+            return self._whole[name][index].copy()
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise InputError(
                 f"{self._path}: {name} of patch {index} is damaged ({error})", remedy="run `lc tile` again"

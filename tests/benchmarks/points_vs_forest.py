@@ -1,9 +1,9 @@
 """A table of field points: `pixel_ltae` and a random forest of 300 trees, on the same series and held-away cells.
 
-``python tests/benchmarks/points_vs_forest.py FOLDER [--seeds 3] [--epochs 40] [--inputs s1 s2]`` where FOLDER holds
-``points_2017.parquet`` of worldcereal-canada-2017. Cells (h3, level 3) are dealt to training, validation and test by
-the seed; the forest is fitted on training and validation cells together, the network keeps the epoch that is best on
-validation cells. Prints overall accuracy and macro F1 on test cells, per seed and in the mean.
+``python tests/benchmarks/points_vs_forest.py FOLDER [--seeds 3] [--epochs 40] [--inputs s1 s2] [--set KEY=VALUE]``
+where FOLDER holds ``points_2017.parquet`` of worldcereal-canada-2017. Cells (h3, level 3) are dealt to training,
+validation and test by the seed; the forest is fitted on training and validation cells together, the network keeps the
+epoch that is best on validation cells. Prints overall accuracy and macro F1 on test cells, per seed and in the mean.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--inputs", nargs="+", default=["s1", "s2"])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other keys of the section train")
     args = parser.parse_args()
     document = {
         "path": "points_2017.parquet", "id": "sample_id", "time": "timestamp", "label": "CROPTYPE_LABEL",
@@ -97,7 +98,9 @@ def main() -> None:
                 TableConfig.model_validate(document), args.folder, LEGEND, TileConfig(split=split, seed=seed), patches,
                 RunContext(), crosswalk=crosswalk,
             )  # fmt: skip
-            config = TrainConfig(model="pixel_ltae", epochs=args.epochs, batch=64, seed=seed, threads=1)
+            given = {key: json.loads(value) for key, _, value in (text.partition("=") for text in args.set)}
+            settings = {"model": "pixel_ltae", "epochs": args.epochs, "batch": 64, "seed": seed, "threads": 1} | given
+            config = TrainConfig.model_validate(settings)
             ours = train(patches, model, config, RunContext(device="cpu"))["test"]
             theirs = forest(patches, seed)
         row = {
