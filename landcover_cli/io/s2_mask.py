@@ -58,8 +58,10 @@ def mask_codes(
     out = np.empty(lattice.shape_yx, np.uint8)
     margin = int(mask.reach_m(options) / work.gsd_m) + 3
     height = lattice.shape_yx[0]
-    for first in range(0, height, STRIP_PX):
-        rows = slice(first, min(first + STRIP_PX, height))
+    # By rows of the mask's own pixels: the layers of one file are then decoded once, within GDAL's cache.
+    step = max(int(STRIP_PX * work.gsd_m / lattice.gsd_m), 1)
+    for first in range(0, height, step):
+        rows = slice(first, min(first + step, height))
         part = lattice.rows(rows.start, rows.stop)
         window = _around(part, work, margin)
         if window is None:

@@ -89,6 +89,8 @@ def resolve_indices(names: Sequence[str], bands: Sequence[str], roles: Mapping[s
         ConfigError: No such index, a band that it needs is not there, or a name given twice.
         LcError: spyndex is not installed.
     """
+    if not names:
+        return ()
     places = {LETTERS[role]: at for role, at in roles.items() if role in LETTERS}
     places |= {name: bands.index(name) for name in _RADAR if name in bands}
     if len({*names, *bands}) < len(names) + len(bands):

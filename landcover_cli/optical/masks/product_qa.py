@@ -4,6 +4,7 @@ MSK_CLASSI (60 m): layer 1 opaque clouds, 2 cirrus, 3 snow. MSK_QUALIT, a file p
 layers: 1 lost and 2 degraded ancillary packets, 3 lost and 4 degraded image packets, 5 defective, 6 no data, 7
 crosstalk corrected in part, 8 saturated (Sentinel-2 Products Specification Document, masks). Layers 3, 4, 5 and 8 of a
 band that is asked for are bad, 6 is nothing seen; 1, 2 and 7 leave the numbers usable. None of them shows shadows.
+MSK_QUALIT is read on demand (`quality`): eight layers of JPEG 2000 per band take minutes of a tile's time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from landcover_cli.core.types import MASK_BAD, MASK_CLEAR, MASK_NODATA
 from landcover_cli.optical.masking import Mask
 
 _BAD_LAYERS, _EMPTY_LAYER = (3, 4, 5, 8), 6
-_DEFAULTS: dict[str, Any] = {"keep_snow": False, "quality": True, "cloud_m": 160.0, "cirrus_m": 80.0}
+_DEFAULTS: dict[str, Any] = {"keep_snow": False, "quality": False, "cloud_m": 160.0, "cirrus_m": 80.0}
 
 
 def _more_layers(bands: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def near(where: np.ndarray, radius_m: float) -> np.ndarray:
 
 @pytest.mark.parametrize("keep_snow", [True, False])
 def test_every_flag_counts_as_stated(keep_snow: bool) -> None:
-    given = {"keep_snow": keep_snow, "cloud_m": 30.0, "cirrus_m": 10.0}
+    given = {"keep_snow": keep_snow, "cloud_m": 30.0, "cirrus_m": 10.0, "quality": True}
     names = MASK.layer_names(("B02", "B11"), given)
     assert names[:4] == ("CLASSI_1", "CLASSI_2", "CLASSI_3", "QUALIT_B02_3")
     assert {name[-1] for name in names if name.startswith("QUALIT")} == set("34568")
@@ -47,7 +47,7 @@ def test_every_flag_counts_as_stated(keep_snow: bool) -> None:
 
 
 def test_quality_of_bands_is_read_on_demand() -> None:
-    assert MASK.layer_names(("B02",), {"quality": False}) == ("CLASSI_1", "CLASSI_2", "CLASSI_3")
+    assert MASK.layer_names(("B02",), {}) == ("CLASSI_1", "CLASSI_2", "CLASSI_3")
     with pytest.raises(ConfigError, match="no option 'shadow_m'"):
         MASK.layer_names(("B02",), {"shadow_m": 1.0})
 
@@ -61,7 +61,7 @@ def real(shared_data):
     assets |= {f"QUALIT_B11_{k}": Asset(str(quality / "MSK_QUALIT_B11.jp2"), k) for k in range(1, 9)}
     scene = Scene("s", "sentinel2", dt.datetime(2023, 8, 10, tzinfo=dt.UTC), {}, assets)
     with gdal_env():
-        layers = {name: rasterio.open(assets[name].href) for name in MASK.layer_names(("B11",), {})}
+        layers = {name: rasterio.open(assets[name].href) for name in MASK.layer_names(("B11",), {"quality": True})}
         yield scene, layers
         for dataset in layers.values():
             dataset.close()
@@ -72,7 +72,7 @@ def test_real_clouds_are_the_product_s_own(real) -> None:
     with rasterio.open(scene.assets["CLASSI_1"].href) as dataset:
         classes, crs, bounds = dataset.read(), str(dataset.crs), tuple(dataset.bounds)
     layers = {name: layers[name] for name in MASK.layers}
-    options = MASK.options({"cloud_m": 0.0, "cirrus_m": 0.0, "keep_snow": True, "quality": False})
+    options = MASK.options({"cloud_m": 0.0, "cirrus_m": 0.0, "keep_snow": True})
     codes = mask_codes(scene, layers, MASK, options, Lattice(crs, 60.0, bounds), 0)
     np.testing.assert_array_equal(codes == MASK_BAD, (classes[:2] > 0).any(axis=0))
     # A cloudy day by the product's own account.
@@ -85,6 +85,8 @@ def test_a_part_of_real_masks_is_the_part_of_the_whole(real) -> None:
         crs, left, top = str(dataset.crs), dataset.bounds.left + 60_000, dataset.bounds.top - 60_000
     big = Lattice(crs, 20.0, (left, top - 6_000, left + 6_000, top))
     small = Lattice(crs, 20.0, (left + 3000, top - 5000, left + 5000, top - 2000))
-    whole, part = (mask_codes(scene, layers, MASK, MASK.options({}), lattice, 0) for lattice in (big, small))
+    whole, part = (
+        mask_codes(scene, layers, MASK, MASK.options({"quality": True}), lattice, 0) for lattice in (big, small)
+    )
     np.testing.assert_array_equal(part, whole[100:250, 150:250])
     assert set(np.unique(whole)) > {MASK_CLEAR}
