@@ -12,7 +12,7 @@ import rasterio
 import yaml
 from affine import Affine
 from pyproj import Transformer
-from s2product import LEFT, TOP, bands, write_safe
+from s2product import LEFT, TOP, bands, write_l1c, write_safe
 
 from landcover_cli.config.pipeline import load_pipeline
 from landcover_cli.core.unit import Inputs, RunContext
@@ -89,6 +89,32 @@ def test_monthly_means_of_scenes(tmp_path):
     assert window.n_clear_tyx[0, 0, 0] == 1
     assert window.n_clear_tyx[0, 0, 40] == 2
     assert not window.valid_tyx[1].any()
+
+
+def test_level_1c_under_fmask(tmp_path):
+    values = {name: np.full_like(band, 2600) for name, band in bands(SIZE).items() if name != "SCL"}
+    values |= {name: np.full((SIZE, SIZE), 1700, "uint16") for name in ("B02", "B03", "B04")}
+    values["B10"] = np.full((SIZE // 6 + 1,) * 2, 1010, "uint16")
+    for name, band in values.items():
+        edge = band.shape[0] // 2
+        band[:edge, :edge] = 1300 if name == "B10" else 5500  # white, and high in the cirrus band
+    write_l1c(tmp_path / "s2", values)
+    source = {**S2, "type": "sentinel2_l1c", "mask": "fmask", "mask_options": {"cloud_m": 0.0, "shadow_m": 0.0}}
+    plan = make(project(tmp_path, {"s2": source}, ("2021-06", "2021-06")))
+    outs = carry_out(plan, tmp_path / "out")
+    cubes = CubeSeries.open(path / "cube.zarr" for path in outs.values())
+    assert cubes.sensor == "sentinel2_l1c"
+    window = cubes.read((LEFT, TOP - 640.0, LEFT + 640.0, TOP))
+    clear = window.valid_tyx[0]
+    assert not clear[4:28, 4:28].any()
+    assert clear[40:60, 40:60].all()
+    assert (window.data_tbyx[0, 0, 40:60, 40:60] == 1700).all()
+
+
+def test_level_2a_is_no_level_1c(tmp_path):
+    write_safe(tmp_path / "s2", bands(SIZE, 1, low=1400))
+    with pytest.raises(InputError, match="'Level-2A', not Level-1C"):
+        make(project(tmp_path, {"s2": {**S2, "type": "sentinel2_l1c", "mask": "fmask"}}))
 
 
 def test_pieces_are_valid_cubes_for_other_programs(tmp_path):
@@ -203,3 +229,27 @@ def test_a_resolution_must_divide_the_tile(tmp_path):
 def test_sources_that_contradict_themselves_are_refused(tmp_path, source, match):
     with pytest.raises(ConfigError, match=match):
         make(project(tmp_path, {"src": source}))
+
+
+def test_indices_are_bands_of_the_cube_and_keys_without_them_stay(tmp_path):
+    from landcover_cli.plan import load_step
+
+    write_safe(tmp_path, bands(SIZE, low=1400), when="2021-06-05T10:00:31")
+    source = {"type": "sentinel2_l2a", "scenes": ["*.SAFE"], "bands": ["B04", "B08"]}
+    plain = make(project(tmp_path, {"s2": source}, months=("2021-06", "2021-06")))
+    keys = {ref: planned.key for ref, planned in plain.units.items()}
+    empty = make(project(tmp_path, {"s2": {**source, "indices": []}}, months=("2021-06", "2021-06")))
+    assert {ref: planned.key for ref, planned in empty.units.items()} == keys
+    assert all("indices" not in planned.unit.params["sources"]["s2"] for planned in plain.units.values())
+    plan = make(project(tmp_path, {"s2": {**source, "indices": ["NDVI"]}}, months=("2021-06", "2021-06")))
+    done = carry_out(plan, tmp_path / "done")
+    pieces = [path / "cube.zarr" for name, path in done.items() if (path / "cube.zarr").is_dir()]
+    cube = CubeSeries.open(pieces)
+    assert (cube.bands, str(cube.dtype), cube.units) == (("B04", "B08", "NDVI"), "float32", "reflectance")
+    window = cube.read(cube.bounds_m)
+    red, nir, ndvi = window.data_tbyx[0][:, window.valid_tyx[0]]
+    np.testing.assert_allclose(ndvi, (nir - red) / (nir + red), rtol=1e-4)
+    wrong = make(project(tmp_path, {"s2": {**source, "indices": ["NBR"]}}, months=("2021-06", "2021-06")))
+    unit = next(planned.unit for ref, planned in wrong.units.items() if ref.step == "composite")
+    with pytest.raises(ConfigError, match="'NBR' needs swir22"):
+        load_step("composite").check(unit)
