@@ -84,9 +84,9 @@ def test_stsnet_learns_from_a_fine_image_and_a_series_twice_as_coarse(tmp_path: 
     tile = TileConfig(patch_px=16, split=SplitConfig(block_px=16))
     (tmp_path / "patches").mkdir()
     make_patches([LabelledRegion("main", (ground.labels,), cubes)], LEGEND, tile, tmp_path / "patches", RunContext())
-    settings = config("stsnet", ("spectra", "series")).model_copy(update={"epochs": 20, "learning_rate": 1e-2})
+    settings = config("stsnet", ("spectra", "series")).model_copy(update={"epochs": 25, "learning_rate": 1e-2})
     (tmp_path / "model").mkdir()
     metrics = train(tmp_path / "patches", tmp_path / "model", settings, RunContext())
-    assert metrics["validation"]["overall_accuracy"] > 0.75  # the spectra tell the classes apart; chance is 0.38
+    assert metrics["validation"]["overall_accuracy"] > 0.8  # the spectra tell the classes apart; chance is 0.38
     _, network = load_model(tmp_path / "model")
     assert network.fusion.alpha == pytest.approx(1 / 4)
