@@ -56,6 +56,9 @@ class Sentinel2Source(SourceBase):
         "the pixels, or still in them.",
     )
     composite: str = Field("mean", description="Composite plug-in.")
+    indices: tuple[str, ...] = Field(
+        (), description="Spectral indices as further bands, e.g. `NDVI` (spyndex); the cube is float32 then."
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Sentinel2Source:
@@ -274,6 +277,9 @@ class StackSource(SourceBase):
     )
     resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="How values come to the cube's pixels.")
     composite: str = Field("mean", description="Composite plug-in.")
+    indices: tuple[str, ...] = Field(
+        (), description="Spectral indices as further bands, e.g. `NDVI` (spyndex); the cube is float32 then."
+    )
 
     @field_validator("date_pattern")
     @classmethod

@@ -362,9 +362,10 @@ def composite_observations(
     method: str,
     check: Callable[[], None] = lambda: None,
     memory_bytes: int = 0,
+    indices: Sequence[str] = (),
 ) -> None:
     """Composite observation folders into a cube, each into the period that its date falls in; one block at a time."""
-    job = observation_job(folders, path, spec, method)
+    job = with_indices(observation_job(folders, path, spec, method), indices)
     if memory_bytes:
         job, _ = fit_memory(job, memory_bytes, 1)
     write_composite(job, None, check)
@@ -382,7 +383,12 @@ def observation_job(folders: Sequence[Path], path: Path, spec: CubeSpec, method:
 
 
 def composite_stack(
-    stack: Stack, path: Path, spec: CubeSpec, method: str, check: Callable[[], None] = lambda: None
+    stack: Stack,
+    path: Path,
+    spec: CubeSpec,
+    method: str,
+    check: Callable[[], None] = lambda: None,
+    indices: Sequence[str] = (),
 ) -> None:
     """Composite a ready-made series into a cube."""
     from landcover_cli.io.stack import StackReader
@@ -393,7 +399,7 @@ def composite_stack(
             tuple(StackLook(reader, date) for date in stack.within(period, spec.bounds_m, spec.crs))
             for period in spec.periods
         )
-        write_composite(Job(path, spec, method, looks), None, check)
+        write_composite(with_indices(Job(path, spec, method, looks), indices), None, check)
 
 
 def composite_static(

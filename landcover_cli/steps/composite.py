@@ -90,6 +90,9 @@ def _plan_scenes(
         scenes, own = scenes_of(ctx, region, name, source), {"bands"}
     # The mask, offset, geometry and resampling act through the observations' keys.
     params = source.model_dump(mode="json", include={"type", "composite", "resolution_m", *own})
+    # Only where asked for, so that the keys of other cubes do not change.
+    if getattr(source, "indices", ()):
+        params["indices"] = list(source.indices)  # type: ignore[union-attr]
     further = polarimetric_bands(getattr(source, "polarimetry", ()))
     if further:
         params["polarimetry"] = further
@@ -121,7 +124,7 @@ def _plan_stack(ctx: PlanContext, region: Region, name: str, source: StackSource
     if not seen:
         absent(region, name, source.optional, f"{len(stack.dates)} dates known")
         return []
-    params = source.model_dump(mode="json", exclude={"files", "optional"})
+    params = source.model_dump(mode="json", exclude={"files", "optional", *(() if source.indices else ("indices",))})
     params["bands"] = list(stack.settings.bands)
     units = []
     for tile in region.context_tiles:
@@ -238,7 +241,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         spec = _spec(unit, name, section, settings.all_bands, {"method": "none"})
         composite_static(files, out / CUBE, spec, settings, ctx.check)
         return
-    method = section["composite"]
+    method, indices = section["composite"], section.get("indices", ())
     scenes = inputs.group("scene")
     if section["type"] in _SENSORS:
         items: Sequence[str] = sorted(scenes)
@@ -247,18 +250,18 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
             attrs["band_units"] = {band: POLARIMETRIC_UNITS[band] for band in section["polarimetry"]}
         spec = _spec(unit, name, section, _bands(section), attrs)
         folders = [scenes[key] for key in items]
-        composite_observations(folders, out / CUBE, spec, method, ctx.check, ctx.memory_bytes)
+        composite_observations(folders, out / CUBE, spec, method, ctx.check, ctx.memory_bytes, indices)
         return
     facts: dict[str, Any] = {"method": method}
     spec = _spec(unit, name, section, tuple(section["bands"]), {**facts, "items": []})
     if not files:
-        composite_observations([], out / CUBE, spec, method, ctx.check)
+        composite_observations([], out / CUBE, spec, method, ctx.check, 0, indices)
         return
     stack = scan_stack(files, stack_settings(name, section))
     dates = stack.within(spec.periods[0], spec.bounds_m, spec.crs)
     facts["items"] = [date.when.isoformat().replace("+00:00", "Z") for date in dates]
     spec = _spec(unit, name, section, tuple(section["bands"]), facts)
-    composite_stack(stack, out / CUBE, spec, method, ctx.check)
+    composite_stack(stack, out / CUBE, spec, method, ctx.check, indices)
 
 
 def _bands(section: dict[str, Any]) -> tuple[str, ...]:
@@ -310,18 +313,22 @@ def _publish(unit: Unit) -> str:
 
 
 def _check(unit: Unit) -> None:
-    """Refuse a method whose bands the source does not have.
+    """Refuse a method or an index whose bands the source does not have.
 
     Raises:
-        ConfigError: Names the method and the bands.
+        ConfigError: Names the method or index and the bands.
     """
     from landcover_cli.io.composite import band_roles
+    from landcover_cli.optical.indices import resolve_indices
     from landcover_cli.registry import load
 
     ((name, section),) = unit.params["sources"].items()
     if section["type"] == "static":
         return
-    load("composite", section["composite"]).require(band_roles(_spec(unit, name, section, _bands(section), {})))
+    bands = _bands(section)
+    roles = band_roles(_spec(unit, name, section, bands, {}))
+    load("composite", section["composite"]).require(roles)
+    resolve_indices(section.get("indices", ()), bands, roles)
 
 
 STEP = Step(name="composite", title="Composites", version=1, plan=plan, run=run, check=_check, publish=_publish)
