@@ -374,14 +374,14 @@ def test_a_full_disk_then_room_again(region: Path, mapped: Path, tmp_path: Path)
     mounted = os.geteuid() == 0 and _mount("size=3m", disk)
     room = None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
     try:
-        full = subprocess.run(command, capture_output=True, text=True, preexec_fn=room, timeout=120, check=False)
+        full = subprocess.run(command, capture_output=True, text=True, preexec_fn=room, timeout=600, check=False)
         said = Said(full.returncode, full.stdout, full.stderr)
         check_refusal(said, 3, ("cannot write", "the disk is full" if mounted else "check free space"))
         with nothing_half_done(work):
             pass
         if mounted:
             assert _mount("remount,size=200m", disk)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         found = json.loads((work / "products" / "products.json").read_text())
         whole = json.loads((mapped / "work" / "products" / "products.json").read_text())
