@@ -45,6 +45,7 @@ class _Asked:
     mask_options: dict[str, float | bool | str]
     resampling: str
     offset: str = "auto"
+    nbar: bool = False
 
 
 def s2(
@@ -62,6 +63,7 @@ def s2(
     offset: Annotated[
         str, typer.Option(help="Radiometric offset: auto, applied (taken out already) or in_pixels.")
     ] = "auto",
+    nbar: Annotated[bool, typer.Option("--nbar", help="Normalise reflectance to a sensor at nadir.")] = False,
     resampling: Resampling = "bilinear",
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
@@ -88,6 +90,7 @@ def s2(
         mask_values(mask_option or []),
         resampling,
         offset,
+        nbar,
     )
     _run(scenes, asked, preprocess_s2, out, dry_run, as_json)
 
@@ -204,6 +207,7 @@ def _settings(first: Scene, asked: _Asked) -> S2Settings:
         mask_options=asked.mask_options,
         resampling=asked.resampling,  # type: ignore[arg-type]
         offset=asked.offset,  # type: ignore[arg-type]
+        nbar=asked.nbar,
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_cli.core.types import Asset, Scene
+from landcover_cli.core.lattice import Lattice
+from landcover_cli.core.types import Scene
 from landcover_cli.io.observation import Observation
 from landcover_cli.io.preprocess_s2 import S2Settings, write_scene
 from landcover_cli.sensors.landsat8 import SENSOR
@@ -46,7 +47,8 @@ def preprocess_landsat(
     kept = ("platform", "path_row", "cloud_percent")
     facts = {key: scene.metadata[key] for key in kept if scene.metadata.get(key) not in {None, ""}}
 
-    def stored(values: np.ndarray, asset: Asset) -> np.ndarray:
-        return to_stored(values, asset.metadata.get("scale", SCALE), asset.metadata.get("offset", OFFSET))
+    def stored(values: np.ndarray, band: str, part: Lattice) -> np.ndarray:
+        own = scene.assets[band].metadata
+        return to_stored(values, own.get("scale", SCALE), own.get("offset", OFFSET))
 
     return write_scene(scene, settings, out, stored, facts, None, check)

@@ -17,11 +17,12 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from landcover_cli.core.types import MASK_NODATA, Asset, Scene
+from landcover_cli.core.types import MASK_NODATA, Scene
 from landcover_cli.io.observation import Observation, create_observation
 from landcover_cli.io.ongrid import Lattice, Method, covered, intersect, read_on, snap_out
 from landcover_cli.io.raster import gdal_env, open_raster, raster_info
 from landcover_cli.io.s2_mask import GROUND, mask_codes
+from landcover_cli.io.s2_nbar import nadir_factors
 from landcover_cli.io.safe_s2 import require_bands
 from landcover_cli.optical.masking import Mask
 from landcover_cli.optical.offset import OffsetDecision, harmonise, judge_offset, resolve_offset
@@ -46,6 +47,7 @@ class S2Settings:
         mask_options: Options that were given.
         resampling: How coarser bands come to `gsd_m`.
         offset: ``auto``, or what the user says.
+        nbar: Normalise reflectance to a sensor at nadir (SAFE products only).
     """
 
     crs: str
@@ -56,6 +58,7 @@ class S2Settings:
     mask_options: Mapping[str, Any] = field(default_factory=dict)
     resampling: Method = "bilinear"
     offset: Literal["auto", "applied", "in_pixels"] = "auto"
+    nbar: bool = False
 
 
 def preprocess_s2(
@@ -83,8 +86,13 @@ def preprocess_s2(
     }
     facts["offset"] = {"added_dn": decision.add_dn, "source": decision.source, "reason": decision.reason}
 
-    def stored(values: np.ndarray, asset: Asset) -> np.ndarray:
-        return harmonise(values, decision.add_dn)
+    factors = nadir_factors(scene, settings.bands) if settings.nbar else None
+    if factors:
+        facts["nbar"] = "c-factor, Roy et al. 2017"
+
+    def stored(values: np.ndarray, band: str, part: Lattice) -> np.ndarray:
+        harmonised = harmonise(values, decision.add_dn)
+        return factors.apply(harmonised, band, part) if factors else harmonised
 
     return write_scene(scene, settings, out, stored, facts, decision, check)
 
@@ -93,7 +101,7 @@ def write_scene(
     scene: Scene,
     settings: S2Settings,
     out: Path,
-    stored: Callable[[np.ndarray, Asset], np.ndarray],
+    stored: Callable[[np.ndarray, str, Lattice], np.ndarray],
     facts: dict[str, Any],
     decision: OffsetDecision | None = None,
     check: Callable[[], None] = lambda: None,
@@ -104,7 +112,7 @@ def write_scene(
         scene: What to read.
         settings: Grid, bands, mask.
         out: Existing, empty folder.
-        stored: A band's numbers as read (uint16, 0 = nodata) → as cubes hold them.
+        stored: A band's numbers as read (uint16, 0 = nodata), its name and where they lie → as cubes hold them.
         facts: Go into the description.
         decision: About the offset, to be judged by the pixels of a scene classification; None: nothing to judge.
         check: Called now and then; raises to stop.
@@ -131,7 +139,7 @@ def write_scene(
                     own, at = _crop(values, rows, inside, lattice)
                     if counts is not None:
                         counts += np.bincount(own[(codes[at] & GROUND) != 0], minlength=65536)
-                    _put(data, index, stored(own, scene.assets[name]), at)
+                    _put(data, index, stored(own, name, lattice.rows(at.start, at.stop)), at)
                 if counts is not None:
                     dark[name] = counts
             if decision and dark:

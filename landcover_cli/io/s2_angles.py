@@ -16,16 +16,18 @@ from landcover_cli.errors import InputError
 from landcover_cli.io.safe_s2 import open_safe_s2
 from landcover_cli.optical.masking import ANGLES
 
-B8A_ID = "8"
+BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+"""Bands by their `bandId`."""
+CELL_M = 5000.0
 Grid = NDArray[np.float64]
 
 
-def read_angles(product: Path, band_id: str = B8A_ID) -> dict[str, Grid]:
+def read_angles(product: Path, band: str = "B8A") -> dict[str, Grid]:
     """Angles in degrees over a tile.
 
     Args:
         product: SAFE folder or zip.
-        band_id: Band of the sensor's angles, 0 … 12.
+        band: Band of the sensor's angles.
 
     Returns:
         Name of `ANGLES` → [22, 22] means of the cells of 5 km, row 0 in the north; azimuths clockwise from north
@@ -34,6 +36,7 @@ def read_angles(product: Path, band_id: str = B8A_ID) -> dict[str, Grid]:
     Raises:
         InputError: The granule's metadata is missing, or holds no usable angles.
     """
+    band_id = str(BAND_IDS.index(band))
     archive = open_safe_s2(product)
     member = next((name for name in sorted(archive.sizes) if name.rsplit("/", 1)[-1].upper() == "MTD_TL.XML"), None)
     if member is None:
