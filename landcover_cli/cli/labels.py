@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from landcover_cli.config.labels import LabelSourceConfig
     from landcover_cli.core.grid import GeoBox
     from landcover_cli.core.types import Period
+    from landcover_cli.io.labellayers import LabelLayers
     from landcover_cli.io.labelsource import LabelSource
     from landcover_cli.labels.legend import Legend
 
@@ -89,21 +90,26 @@ def labels(
     )
     layers = LabelLayers(sources)
     facts = write_layers_whole(out, grid, layers)
-    record = facts.to_dict(classes)
+    record = {**facts.to_dict(classes), "grid_px": grid.shape[0] * grid.shape[1]}
     if len(sources) > 1:
         record["sources"] = layers.to_list()
+    _say(record, facts.warnings(), layers, out, as_json)
+
+
+def _say(record: dict[str, Any], warnings: list[str], layers: LabelLayers, out: Path, as_json: bool) -> None:
+    """Print what became of the labels."""
     if as_json:
         typer.echo(json.dumps({"labels": str(out), **record}, ensure_ascii=False))
         return
     for item in record["classes"]:
         typer.echo(f"{item['code']:>10}  {item['px']:>12,} px  {item['name']}")
-    typer.echo(f"{record['labelled_px']:,} of {grid.shape[0] * grid.shape[1]:,} pixels are labelled: {out}")
-    for part, given in zip(layers.sources, layers.facts, strict=True) if len(sources) > 1 else ():
+    typer.echo(f"{record['labelled_px']:,} of {record['grid_px']:,} pixels are labelled: {out}")
+    for part, given in zip(layers.sources, layers.facts, strict=True) if len(layers.sources) > 1 else ():
         typer.echo(
             f"{given.used_px:,} px from {part.path.name}; {given.agreed_px:,} px were labelled alike before, "
             f"{given.overruled_px:,} px otherwise"
         )
-    for text in facts.warnings():
+    for text in warnings:
         log.warning("%s", text)
 
 

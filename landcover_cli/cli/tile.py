@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,15 +82,7 @@ def tile(
         return
     if not cube or not labels:
         raise UsageError("which labels, and which cubes?", remedy="give --labels and --cube, or --table")
-    cubes: dict[str, list[Path]] = {}
-    for text in cube:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise UsageError(f"--cube {text!r} is not NAME=PATH", remedy="write e.g. --cube s2=s2.zarr")
-        cubes.setdefault(name, []).append(Path(path))
-    unknown = sorted(set(optional or ()) - set(cubes))
-    if unknown:
-        raise UsageError(f"--optional {unknown[0]!r} is no --cube", remedy=f"the cubes are {', '.join(sorted(cubes))}")
+    cubes = _cubes(cube, optional or ())
     region = LabelledRegion("main", tuple(labels), {name: tuple(paths) for name, paths in cubes.items()})
     with reporter() as watch, atomic_folder(out) as scratch:
         facts = make_patches(
@@ -102,6 +95,24 @@ def tile(
             zones=zones,
         )
     _say(facts, out, as_json)
+
+
+def _cubes(given: list[str], optional: Iterable[str]) -> dict[str, list[Path]]:
+    """Source → pieces of its cube.
+
+    Raises:
+        UsageError: Not NAME=PATH, or an optional source that is no cube.
+    """
+    cubes: dict[str, list[Path]] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"--cube {text!r} is not NAME=PATH", remedy="write e.g. --cube s2=s2.zarr")
+        cubes.setdefault(name, []).append(Path(path))
+    unknown = sorted(set(optional) - set(cubes))
+    if unknown:
+        raise UsageError(f"--optional {unknown[0]!r} is no --cube", remedy=f"the cubes are {', '.join(sorted(cubes))}")
+    return cubes
 
 
 def _say(facts: dict[str, Any], out: Path, as_json: bool) -> None:

@@ -9,16 +9,29 @@ from typing import Any
 import numpy as np
 
 from landcover_cli.config.labels import TileConfig
+from landcover_cli.core.digest import pretty_json
 from landcover_cli.core.windows import PixelBox
 from landcover_cli.errors import ConfigError, InputError
-from landcover_cli.io.patchindex import PatchRecord
+from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
 from landcover_cli.io.patchstore import PatchPort
 from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES, SplitRule
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import transform_of
 
-__all__ = ["balance_table", "check_classes", "class_facts", "measured_facts", "split_facts", "split_rule", "zone_keys"]
+STATISTICS, CLASSES, SPLITS, DESCRIPTION = "statistics.json", "classes.json", "splits.json", "patches.json"
+BALANCE = "balance.csv"
+
+__all__ = [
+    "balance_table",
+    "check_classes",
+    "class_facts",
+    "measured_facts",
+    "split_facts",
+    "split_rule",
+    "write_facts",
+    "zone_keys",
+]
 
 
 def split_rule(config: TileConfig) -> SplitRule:
@@ -158,3 +171,53 @@ def class_facts(records: Sequence[PatchRecord], legend: Legend, unobserved: int)
         ],
         "unobserved_px": unobserved,
     }
+
+
+def write_facts(
+    out: Path,
+    records: Sequence[PatchRecord],
+    legend: Legend,
+    rule: SplitRule,
+    statistics: Mapping[str, Any],
+    description: Mapping[str, Any],
+    *,
+    groups: int,
+    laid: int,
+    unobserved: int,
+) -> dict[str, Any]:
+    """Write index, statistics, splits, classes, balance and description beside a patch store.
+
+    Args:
+        out: Folder of the store.
+        records: Patches in the order of the store.
+        legend: Of the labels.
+        rule: How they were divided.
+        statistics: Content of ``statistics.json``.
+        description: Of ``patches.json``, without legend and numbers of patches; has ``crs`` and ``gsd_m``.
+        groups: Groups that were dealt.
+        laid: Patches before some were left out.
+        unobserved: Labelled pixels that no input saw.
+
+    Returns:
+        The content of ``patches.json``.
+
+    Raises:
+        InputError: A class has labels but none for training.
+    """
+    check_classes(records, legend, rule)
+    write_index(out / INDEX, records, legend.codes, description["crs"], description["gsd_m"])
+    whole = {
+        "format": 1,
+        **description,
+        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
+        "legend": legend.to_dict(),
+    }
+    for name, value in (
+        (STATISTICS, statistics),
+        (SPLITS, split_facts(records, rule, groups, laid)),
+        (CLASSES, class_facts(records, legend, unobserved)),
+        (DESCRIPTION, whole),
+    ):
+        (out / name).write_text(pretty_json(value), encoding="utf-8")
+    (out / BALANCE).write_text(balance_table(records, legend), encoding="utf-8")
+    return whole

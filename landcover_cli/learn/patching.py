@@ -17,25 +17,25 @@ from typing import Any
 import numpy as np
 
 from landcover_cli.config.labels import TileConfig
-from landcover_cli.core.digest import pretty_json
 from landcover_cli.core.grid import ProductGrid, Tile
 from landcover_cli.core.unit import RunContext
 from landcover_cli.core.windows import PixelBox, WindowLattice
 from landcover_cli.errors import ConfigError, InputError
 from landcover_cli.io.cubestore import CubeSeries, CubeWindow
 from landcover_cli.io.labelmosaic import LabelMosaic, WeightMosaic
-from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
+from landcover_cli.io.patchindex import PatchRecord
 from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
 from landcover_cli.io.raster import same_crs
 from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES, assign_splits
 from landcover_cli.learn.patchfacts import (
-    balance_table,
-    check_classes,
-    class_facts,
+    CLASSES,
+    DESCRIPTION,
+    SPLITS,
+    STATISTICS,
     measured_facts,
-    split_facts,
     split_rule,
+    write_facts,
     zone_keys,
 )
 from landcover_cli.learn.statistics import BandStatistics
@@ -57,8 +57,6 @@ _THIN_SHARE = 0.1
 _BLOCK_PX = 256
 """Patches whose corners lie in one block of this edge are read together; the hull is a patch wider at most."""
 
-STATISTICS, CLASSES, SPLITS, DESCRIPTION = "statistics.json", "classes.json", "splits.json", "patches.json"
-BALANCE = "balance.csv"
 _MAX_CENTRES = 200_000
 
 
@@ -123,20 +121,14 @@ def make_patches(
     with ExitStack() as stack:
         mosaics = [stack.enter_context(LabelMosaic(region.labels)) for region in regions]
         first = mosaics[0]
-        for region, mosaic in zip(regions, mosaics, strict=True):
-            if mosaic.gsd_m != first.gsd_m or not same_crs(mosaic.crs, first.crs) or mosaic.dtype != first.dtype:
-                raise InputError(
-                    f"labels of region {region.name!r} lie on another grid than those of {regions[0].name!r}",
-                    remedy="make all labels on one grid with one legend",
-                )
+        _check_one_grid(regions, mosaics)
         series = [{name: CubeSeries.open(paths) for name, paths in sorted(region.cubes.items())} for region in regions]
         config = config.in_pixels(first.gsd_m)
         stride_px = config.patch_px if config.layout == "centre" else config.stride_px or config.patch_px
         ports = _ports(regions, series, frozenset(optional))
         _check_grids(ports, series, regions, first, config.patch_px, stride_px)
         if config.layout == "centre":
-            coarse_px = math.lcm(*(max(1, round(port.gsd_m / first.gsd_m)) for port in ports))
-            laid = _lay_centres(mosaics, len(legend.classes), config.patch_px, coarse_px)
+            laid = _lay_centres(mosaics, len(legend.classes), config.patch_px, ports)
         else:
             laid = _lay(mosaics, len(legend.classes), config, stride_px)
         cuts = sorted(laid, key=_reading_order)
@@ -152,24 +144,16 @@ def make_patches(
     if tile_px is not None:
         grid = ProductGrid(first.crs, first.gsd_m, tile_px)
         records = [replace(record, tile=_tile_of(record.box, grid).id) for record in records]
-    check_classes(records, legend, rule)
-    write_index(out / INDEX, records, legend.codes, first.crs, first.gsd_m)
-    _write(out / STATISTICS, statistics)
-    _write(out / SPLITS, split_facts(records, rule, splits.groups, len(cuts)))
-    _write(out / CLASSES, class_facts(records, legend, unobserved))
-    description = {
-        "format": 1,
+    described = {
         "crs": first.crs,
         "gsd_m": first.gsd_m,
         "patch_px": config.patch_px,
         "stride_px": stride_px,
-        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
-        "legend": legend.to_dict(),
         "label_nodata": first.nodata,
         "ports": [port.to_dict() for port in ports],
     }
-    _write(out / DESCRIPTION, description)
-    (out / BALANCE).write_text(balance_table(records, legend), encoding="utf-8")
+    counts = {"groups": splits.groups, "laid": len(cuts), "unobserved": unobserved}
+    description = write_facts(out, records, legend, rule, statistics, described, **counts)
     if config.preview:
         from landcover_cli.learn.preview import write_preview
 
@@ -177,8 +161,14 @@ def make_patches(
     return description
 
 
-def _write(path: Path, value: Any) -> None:
-    path.write_text(pretty_json(value), encoding="utf-8")
+def _check_one_grid(regions: Sequence[LabelledRegion], mosaics: Sequence[LabelMosaic]) -> None:
+    first = mosaics[0]
+    for region, mosaic in zip(regions, mosaics, strict=True):
+        if mosaic.gsd_m != first.gsd_m or not same_crs(mosaic.crs, first.crs) or mosaic.dtype != first.dtype:
+            raise InputError(
+                f"labels of region {region.name!r} lie on another grid than those of {regions[0].name!r}",
+                remedy="make all labels on one grid with one legend",
+            )
 
 
 def _ports(
@@ -296,13 +286,16 @@ def _lay(mosaics: Sequence[LabelMosaic], n_classes: int, config: TileConfig, str
     return cuts
 
 
-def _lay_centres(mosaics: Sequence[LabelMosaic], n_classes: int, patch_px: int, coarse_px: int) -> list[_Cut]:
+def _lay_centres(
+    mosaics: Sequence[LabelMosaic], n_classes: int, patch_px: int, ports: Sequence[PatchPort]
+) -> list[_Cut]:
     """A patch around every labelled pixel, its centre (pixel ``patch // 2``) or as near to it as whole pixels of the
     coarsest input allow.
 
     Raises:
         InputError: No labelled pixel, too many, or a label that is no index of the legend.
     """
+    coarse_px = math.lcm(*(max(1, round(port.gsd_m / mosaics[0].gsd_m)) for port in ports))
     cuts: dict[tuple[int, int, int], _Cut] = {}
     for region, mosaic in enumerate(mosaics):
         for ground in mosaic.boxes:

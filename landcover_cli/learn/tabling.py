@@ -10,25 +10,16 @@ from typing import Any
 import numpy as np
 
 from landcover_cli.config.labels import TableConfig, TileConfig
-from landcover_cli.core.digest import pretty_json
 from landcover_cli.core.unit import RunContext
 from landcover_cli.core.windows import PixelBox
 from landcover_cli.errors import InputError
-from landcover_cli.io.patchindex import INDEX, PatchRecord, write_index
+from landcover_cli.io.patchindex import PatchRecord
 from landcover_cli.io.patchstore import STORE, PatchPort, PatchSample, PatchWriter, StoredInput
 from landcover_cli.io.seriestable import GRID_CRS, SeriesTable, groups_of, read_series_table
 from landcover_cli.labels.crosswalk import Crosswalk, ValueMapper
 from landcover_cli.labels.legend import Legend
 from landcover_cli.labels.splits import NAMES, assign_splits
-from landcover_cli.learn.patchfacts import (
-    balance_table,
-    check_classes,
-    class_facts,
-    measured_facts,
-    split_facts,
-    split_rule,
-)
-from landcover_cli.learn.patching import BALANCE, CLASSES, DESCRIPTION, SPLITS, STATISTICS
+from landcover_cli.learn.patchfacts import measured_facts, split_rule, write_facts
 from landcover_cli.learn.statistics import BandStatistics
 from landcover_cli.learn.values import physical_values, transform_of
 
@@ -89,29 +80,17 @@ def make_table_patches(
     ]
     ports = _ports(table)
     records, measured = _store(table, kept, index, ports, legend, gsd_m, out / STORE, ctx)
-    check_classes(records, legend, rule)
-    write_index(out / INDEX, records, legend.codes, GRID_CRS, gsd_m)
-    description_ = {
-        "format": 1,
+    described = {
         "crs": GRID_CRS,
         "gsd_m": gsd_m,
         "patch_px": 1,
         "stride_px": 1,
-        "patches": {name: sum(record.split == name for record in records) for name in NAMES},
-        "legend": legend.to_dict(),
         "label_nodata": legend.nodata,
         "ports": [port.to_dict() for port in ports],
         "points": lost,
     }
-    (out / BALANCE).write_text(balance_table(records, legend), encoding="utf-8")
-    for name, value in (
-        (STATISTICS, measured_facts(ports, measured)),
-        (SPLITS, split_facts(records, rule, splits.groups, len(chosen))),
-        (CLASSES, class_facts(records, legend, lost["unobserved"])),
-        (DESCRIPTION, description_),
-    ):
-        (out / name).write_text(pretty_json(value), encoding="utf-8")
-    return description_
+    told = {"groups": splits.groups, "laid": len(chosen), "unobserved": lost["unobserved"]}
+    return write_facts(out, records, legend, rule, measured_facts(ports, measured), described, **told)
 
 
 def _indices(table: SeriesTable, legend: Legend, crosswalk: Crosswalk | None) -> tuple[np.ndarray, dict[str, int]]:
