@@ -41,8 +41,8 @@ def _divide(total, n_clear):  # type: ignore[no-untyped-def]  # pragma: no cover
         for y in range(height):
             for x in range(width):
                 n = np.float64(n_clear[y, x])
-                # ⌊(2·sum + n) / 2n⌋ rounds half up. In doubles it is exact: below 2³³ a quotient that is no whole number
-                # lies at least 2⁻¹⁷ from one. They divide several at a time, integers do not.
+                # ⌊(2·sum + n) / 2n⌋ rounds half up. In doubles it is exact: below 2³³ a quotient that is no whole
+                # number lies at least 2⁻¹⁷ from one. They divide several at a time, integers do not.
                 mean[b, y, x] = np.uint32((2 * np.float64(total[b, y, x]) + n) / (2 * max(n, 1.0)))
     return mean
 

@@ -94,33 +94,41 @@ class _File:
         self.info: RasterInfo = raster_info(dataset)
         self._dataset, self._band, self._tiles = dataset, band, tiles
 
-    def native(self, bounds: Bounds, margin_px: int) -> tuple[np.ndarray, int, int]:
-        """Pixels under some bounds in the raster's CRS and a margin, cut to the raster; row and column of the first."""
+    def window(self, bounds: Bounds, margin_px: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns under some bounds in the raster's CRS and a margin, cut to the raster."""
         info = self.info
         left, _, _, top = info.bounds_m
         r0 = max(math.floor((top - bounds[3]) / info.gsd_y_m + 1e-6) - margin_px, 0)
         r1 = max(min(math.ceil((top - bounds[1]) / info.gsd_y_m - 1e-6) + margin_px, info.height), r0)
         c0 = max(math.floor((bounds[0] - left) / info.gsd_m + 1e-6) - margin_px, 0)
         c1 = max(min(math.ceil((bounds[2] - left) / info.gsd_m - 1e-6) + margin_px, info.width), c0)
-        values = read_tiles(self._tiles, info.path, self._dataset, self._band, (r0, r1), (c0, c1))
-        return values, r0, c0
+        return (r0, r1), (c0, c1)
+
+    def read(self, rows: tuple[int, int], cols: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
+        """Pixels of a window, into `out` where it is given."""
+        return read_tiles(self._tiles, self.info.path, self._dataset, self._band, rows, cols, out)
 
     def on(self, lattice: Lattice, method: Method, out: np.ndarray) -> None:
         """The band on a lattice, into `out`."""
-        way, factor = relation(self.info, lattice.crs, lattice.gsd_m)
-        margin = margin_of(self.info, lattice) if way == "warp" else int(way == "up" and factor > 1)
-        values, row0, col0 = self.native(bounds_in(lattice, self.info.crs), margin)
-        if values.dtype.kind != "u":
-            raise InputError(f"raster {self.info.path} holds {values.dtype}, not unsigned integers", remedy="check it")
-        if (way, factor) == ("up", 1) and values.shape == lattice.shape_yx:
-            out[...] = values
-        elif way == "up" and factor > 1 and method == "bilinear":
+        info = self.info
+        kind = np.dtype(info.dtype)
+        if kind.kind != "u":
+            raise InputError(f"raster {info.path} holds {kind}, not unsigned integers", remedy="check it")
+        way, factor = relation(info, lattice.crs, lattice.gsd_m)
+        margin = margin_of(info, lattice) if way == "warp" else int(way == "up" and factor > 1)
+        rows, cols = self.window(bounds_in(lattice, info.crs), margin)
+        same = (way, factor) == ("up", 1) and (rows[1] - rows[0], cols[1] - cols[0]) == lattice.shape_yx
+        if same and kind == out.dtype:
+            self.read(rows, cols, out)
+            return
+        values = self.read(rows, cols)
+        if way == "up" and factor > 1 and method == "bilinear":
             edge = lattice.gsd_m
-            top, left = self.info.bounds_m[3] - row0 * self.info.gsd_m, self.info.bounds_m[0] + col0 * self.info.gsd_m
+            top, left = info.bounds_m[3] - rows[0] * info.gsd_m, info.bounds_m[0] + cols[0] * info.gsd_m
             row, col = round((top - lattice.bounds_m[3]) / edge), round((lattice.bounds_m[0] - left) / edge)
             upsample(values, factor, row, col, *lattice.shape_yx, out)
         else:
-            out[...] = place(values, self.info, row0, col0, lattice, method)
+            out[...] = place(values, info, rows[0], cols[0], lattice, method)
 
 
 class SceneLook:
@@ -185,9 +193,10 @@ class SceneLook:
         bounds = bounds_in(lattice, info.crs)
         native: dict[str, np.ndarray] = {}
         for name in self._layers:
-            native[name], row0, col0 = self._files[name].native(bounds, margin)
+            rows, cols = self._files[name].window(bounds, margin)
+            native[name] = self._files[name].read(rows, cols)
         codes = self._mask.compute(native, info.gsd_m, self._options)
-        return place(codes, info, row0, col0, lattice, "nearest")
+        return place(codes, info, rows[0], cols[0], lattice, "nearest")
 
     def _read(self, lattice: Lattice) -> np.ndarray:
         data = np.empty((len(self._source.bands), *lattice.shape_yx), np.uint16)

@@ -61,6 +61,7 @@ def read_tiles(
     band: int,
     rows: tuple[int, int],
     cols: tuple[int, int],
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Read one band over a window within a raster, through the cache where the window cuts tiles.
 
@@ -71,9 +72,10 @@ def read_tiles(
         band: 1-based.
         rows: First row, first row after.
         cols: First column, first column after.
+        out: Where the window goes; default: a new array.
 
     Returns:
-        (rows, cols) in the file's type; not to be changed.
+        (rows, cols) in the file's type, or `out`.
 
     Raises:
         InputError: The pixels cannot be decoded.
@@ -82,8 +84,9 @@ def read_tiles(
     high, wide = dataset.block_shapes[band - 1]
     whole = _whole(r0, r1, high, dataset.height) and _whole(c0, c1, wide, dataset.width)
     if whole or min(high, wide) < _LEAST_PX or r0 >= r1 or c0 >= c1:
-        return _decode(dataset, band, Window(c0, r0, c1 - c0, r1 - r0))
-    out = np.empty((r1 - r0, c1 - c0), dataset.dtypes[band - 1])
+        return _decode(dataset, band, Window(c0, r0, c1 - c0, r1 - r0), out)
+    if out is None:
+        out = np.empty((r1 - r0, c1 - c0), dataset.dtypes[band - 1])
     for i in range(r0 // high, (r1 - 1) // high + 1):
         for j in range(c0 // wide, (c1 - 1) // wide + 1):
             top, left = i * high, j * wide
@@ -102,9 +105,9 @@ def _whole(first: int, after: int, tile: int, size: int) -> bool:
     return first % tile == 0 and (after % tile == 0 or after == size)
 
 
-def _decode(dataset: rasterio.DatasetReader, band: int, window: Window) -> np.ndarray:
+def _decode(dataset: rasterio.DatasetReader, band: int, window: Window, out: np.ndarray | None = None) -> np.ndarray:
     try:
-        values: np.ndarray = dataset.read(band, window=window)
+        values: np.ndarray = dataset.read(band, window=window, out=out)
     except RasterioError as error:
         said = str(error.__cause__ or error).splitlines()[0]
         raise InputError(
