@@ -73,3 +73,49 @@ def test_the_command(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, [*common, "--out", str(tmp_path / "n.tif"), *bad])
         assert isinstance(result.exception, UsageError), result.output
     assert not (tmp_path / "n.tif").exists()
+
+
+def test_several_sources_with_weights_and_days(tmp_path: Path) -> None:
+    from landcover_cli.config.labels import LabelsConfig
+
+    context = make_context(tmp_path)
+    boxes = [shapely.box(TILE_X0 + x, TILE_Y0, TILE_X0 + x + 160, TILE_Y0 + 640) for x in (320, 480)]
+    columns = {"code": [7, 7], "seen": ["1999-05-01", None]}
+    geopandas.GeoDataFrame(columns, geometry=boxes, crs=32631).to_file(tmp_path / "more.gpkg")
+    labels = context.config.labels
+    assert labels is not None
+    more = {"source": str(tmp_path / "more.gpkg"), "attribute": "code", "weight": 0.5, "valid_to": "seen"}
+    document = labels.model_dump() | {"others": [more]}
+    context.config = context.config.model_copy(update={"labels": LabelsConfig.model_validate(document)})
+    (unit,) = STEP.plan(context)
+    assert unit.files["labels1"].endswith("more.gpkg")
+    assert "more.gpkg" not in json.dumps(unit.params)
+    assert len(unit.params["period"]) == 2
+    run(unit, tmp_path / "out")
+    with rasterio.open(tmp_path / "out" / "labels.weights.tif") as file:
+        weight = file.read(1)
+    with rasterio.open(tmp_path / "out" / "labels.tif") as file:
+        index = file.read(1)
+    # The first source labels the left half; of the second the label of 1999 does not hold any more.
+    assert (index[:48, 48:] == 1).all()
+    assert (index[:48, 32:48] == 255).all()
+    assert set(weight[:48, :32].ravel().tolist()) == {1.0}
+    assert set(weight[:48, 48:].ravel().tolist()) == {0.5}
+    counts = json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert counts["out_of_date_features"] == 1
+    assert [part["used_px"] for part in counts["sources"]] == [48 * 32, 48 * 16]
+
+
+def test_a_legend_that_comes_with_lc(tmp_path: Path) -> None:
+    from landcover_cli.errors import ConfigError
+
+    context = make_context(tmp_path)
+    labels = context.config.labels
+    assert labels is not None
+    context.config = context.config.model_copy(update={"labels": labels.model_copy(update={"legend": "lc:seven"})})
+    (unit,) = STEP.plan(context)
+    run(unit, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "legend.json").read_text())["id"] == "seven"
+    context.config = context.config.model_copy(update={"labels": labels.model_copy(update={"legend": "lc:eight"})})
+    with pytest.raises(ConfigError, match="does not come with lc"):
+        STEP.plan(context)
