@@ -55,6 +55,9 @@ class Sentinel2Source(SourceBase):
         description="Radiometric offset: resolved from metadata and pixels, or said by you: already removed from "
         "the pixels, or still in them.",
     )
+    nbar: bool = Field(
+        False, description="Normalise reflectance to a sensor at nadir (products only, bands B02 to B8A, B11, B12)."
+    )
     composite: str = Field("mean", description="Composite plug-in.")
     indices: tuple[str, ...] = Field(
         (), description="Spectral indices as further bands, e.g. `NDVI` (spyndex); the cube is float32 then."
@@ -64,6 +67,8 @@ class Sentinel2Source(SourceBase):
     def _one_origin(self) -> Sentinel2Source:
         if bool(self.scenes) == bool(self.stac):
             raise ValueError("give either `scenes` or `stac`, not both and not neither")
+        if self.nbar and self.stac:
+            raise ValueError("`nbar` needs the angles of a product (`scenes`), a catalogue has none")
         if self.type == "sentinel2_l1c" and self.stac:
             raise ValueError("sentinel2_l1c is read from products (`scenes`), not from a catalogue")
         if self.type == "sentinel2_l1c" and self.mask == "scl":

@@ -201,7 +201,7 @@ def touches(planned: PlannedScene, ctx: PlanContext, tile: Tile) -> bool:
 
 
 def _params(ctx: PlanContext, region: Region, name: str, source: Sentinel2Source) -> dict[str, Any]:
-    keys = {"type", "bands", "mask", "mask_options", "resampling", "offset", "resolution_m"}
+    keys = {"type", "bands", "mask", "mask_options", "resampling", "offset", "nbar", "resolution_m"}
     return {
         "sources": {name: source.model_dump(mode="json", include=keys)},
         "grid": ctx.grid.to_dict(),
@@ -252,6 +252,7 @@ def run(unit: Unit, inputs: Inputs, out: Path, ctx: RunContext) -> None:
         mask_options=section["mask_options"],
         resampling=section["resampling"],
         offset=section["offset"],
+        nbar=section["nbar"],
     )
     preprocess_s2(_scene(unit, inputs), settings, out, ctx.check)
 

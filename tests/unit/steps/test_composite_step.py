@@ -106,6 +106,11 @@ def test_level_1c_under_fmask(tmp_path):
     assert cubes.sensor == "sentinel2_l1c"
     window = cubes.read((LEFT, TOP - 640.0, LEFT + 640.0, TOP))
     clear = window.valid_tyx[0]
+    nadir = make(project(tmp_path, {"s2": {**source, "nbar": True}}, ("2021-06", "2021-06")))
+    done = carry_out(nadir, tmp_path / "nadir")
+    # The sensor stands at nadir already.
+    seen = CubeSeries.open(path / "cube.zarr" for path in done.values()).read((LEFT, TOP - 640.0, LEFT + 640.0, TOP))
+    np.testing.assert_array_equal(seen.data_tbyx, window.data_tbyx)
     assert not clear[4:28, 4:28].any()
     assert clear[40:60, 40:60].all()
     assert (window.data_tbyx[0, 0, 40:60, 40:60] == 1700).all()
@@ -219,6 +224,7 @@ def test_a_resolution_must_divide_the_tile(tmp_path):
     ("source", "match"),
     [
         ({"type": "sentinel2_l2a"}, "either `scenes` or `stac`"),
+        ({"type": "sentinel2_l2a", "stac": "catalog.json", "nbar": True}, "`nbar` needs the angles of a product"),
         ({"type": "sentinel2_l1c", "scenes": ["*.SAFE"]}, "Level-1C has no scene classification"),
         ({"type": "sentinel2_l1c", "stac": "catalog.json", "mask": "fmask"}, "not from a catalogue"),
         ({"type": "static", "files": ["a"], "bands": ["soil"], "derive": ["slope"]}, "elevation"),
