@@ -2,7 +2,7 @@
 
 Source: Zheng et al., "FPGA: Fast Patch-Free Global Learning Framework for Fully End-to-End Hyperspectral Image
 Classification" (IEEE TGRS 2020): widths 96, 128, 192, 256, group norm, decoder width 128. Its public code is under the
-GPL and was not read; own implementation of what the paper says. The STSNet paper prints 2.69 M; other counts of the
+GPL and was not used; own implementation of what the paper says. The STSNet paper prints 2.69 M; other counts of the
 public configuration give 2.84 M.
 """
 

@@ -2,7 +2,7 @@
 
 Sources: Liu et al., "Swin Transformer" (ICCV 2021) for the encoder; Wang et al., "UNetFormer" (ISPRS 2022) for a
 decoder of global (window) and local (convolution) paths, whose all-transformer form FTUNetFormer the STSNet paper
-compares with (33.41 M printed). Its public code is under the GPL and was not read; the decoder here is own design: at
+compares with (33.41 M printed). Its public code is under the GPL and was not used; the decoder here is own design: at
 every level the up-sampled map and the short cut are added with learned weights, then a local path (3×3 and 1×1
 convolutions) and window attention are summed.
 """
