@@ -160,7 +160,9 @@ class TableSource(Section):
         "series", description="`series`: one value per period; `image`: one value, the mean of all rows (terrain)."
     )
     units: str = Field(
-        "reflectance", description="What the values mean once scaled; values of units that end in `linear` become dB."
+        "reflectance_dn",
+        description="What cubes of this input call their units: `reflectance_dn` (reflectance, once scaled), "
+        "`gamma0_linear`, `m`, ...; values of units that end in `linear` become dB.",
     )
     exponent: float = Field(1.0, gt=0, description="Value = column ^ exponent * scale + offset (2 for amplitudes).")
     scale: float = Field(1.0, description="See `exponent`.")

@@ -161,3 +161,38 @@ def test_bad_descriptions_are_refused(tmp_path: Path) -> None:
         tile(folder, "--labels", "x.tif")
     with pytest.raises(LcError, match="which labels, and which cubes"):
         lc("tile", "--legend", folder / "legend.yaml", "--out", folder / "x")
+
+
+def test_a_model_of_a_table_maps_a_cube(tmp_path: Path) -> None:
+    """Values of some pixels of a cube, written as a table, train a model that knows the others."""
+    import torch
+    from synthetic_cubes import BOX, CRS, make_ground
+
+    from landcover_cli.io.cubestore import CubeSeries
+    from landcover_cli.learn.batch import collate, window_to_arrays
+    from landcover_cli.learn.modelfolder import load_model
+    from landcover_cli.learn.predict_inputs import check_inputs
+
+    ground = make_ground(tmp_path / "ground")
+    cube = CubeSeries.open(ground.cubes["s2"])
+    window = cube.read(BOX.bounds_m(10.0))
+    rng = np.random.default_rng(0)
+    rows = [
+        {"point": f"p{n}", "day": period.middle.isoformat(),
+         "lon": 10 * (BOX.col0 + col) + 5, "lat": -10 * (BOX.row0 + row) - 5,
+         "crop": 10 + 10 * int(ground.classes_yx[row, col] > 0), "cell": f"c{n % 9}", "sure": 1.0,
+         "red": window.data_tbyx[t, 0, row, col], "nir": window.data_tbyx[t, 1, row, col]}
+        for n, (row, col) in enumerate(rng.integers(0, 96, (160, 2)).tolist())
+        for t, period in enumerate(window.periods) if window.valid_tyx[t, row, col]
+    ]  # fmt: skip
+    s2 = {"bands": {"B04": "red", "B08": "nir"}, "scale": 1e-4, "offset": -0.1}
+    folder = write(tmp_path / "t", pd.DataFrame(rows), crs=CRS, sources={"s2": s2})
+    tile(folder, "--split", "random")
+    tiny = ["--model", "pixel_ltae", "--set", "options.width=16", "--set", "options.heads=4", "--set", "threads=1"]
+    lc("train", folder / "patches", "--out", folder / "model", "--epochs", 12, "--batch", 16, "--json", *tiny)
+    spec, network = load_model(folder / "model")
+    check_inputs(spec, {"s2": cube})
+    inputs = collate([{"s2": window_to_arrays(window, spec.ports[0], cube)}])
+    with torch.inference_mode():
+        found = network(inputs).argmax(1)[0].numpy()
+    assert (found == (ground.classes_yx > 0)).mean() > 0.85
