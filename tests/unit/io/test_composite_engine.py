@@ -175,6 +175,9 @@ def test_blocks_and_workers_fit_the_memory(megabytes, workers, method, looks):
     assert fitted.block_px in {256, 512, 1024}
     held = count * per_pixel * fitted.block_px**2 + fitted.cache_bytes
     assert held <= megabytes * 1024**2 or (count, fitted.block_px) == (1, 256)
+    # Blocks shrink before workers are given up.
+    if workers * per_pixel * 256**2 <= megabytes * 1024**2 - fitted.cache_bytes:
+        assert count == workers
 
 
 @pytest.fixture(scope="module")
