@@ -121,7 +121,7 @@ class RunContext:
         progress: Called as ``progress(done, total, text)``; cheap.
         cancelled: True once the run was asked to stop; long loops check it and raise KeyboardInterrupt.
         checkpoint: Folder of this very unit (its key is in the name) that outlives a killed run, made by whoever writes
-            into it; None where nothing may be kept. A unit that goes on from it must give the bytes of an undisturbed one.
+            into it; None where nothing may be kept. A unit that goes on from it gives the bytes of an undisturbed one.
     """
 
     memory_bytes: int = 2 * 1024**3
