@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from landcover_cli.errors import InputError
 from landcover_cli.sar.bistatic import BistaticResidual
-from landcover_cli.sar.ground import WGS84_A_M, WGS84_E2, Block, GroundNodes
+from landcover_cli.sar.ground import WGS84_A_M, WGS84_E2, Block, GroundNodes, read_only
 from landcover_cli.sar.orbit import OrbitInterpolator
 from landcover_cli.sar.rangedoppler import (
     Conversions,
@@ -209,15 +209,8 @@ def seed_times(model: RadarModel, nodes: GroundNodes) -> FloatArray:
     """
     out = np.empty(nodes.lon_deg.shape)
     middle = model.first_line_time_s + 0.5 * model.shape_yx[0] * model.line_interval_s
-    seed_kernel(model.orbit, model.orbit_start_s, middle, _fixed(nodes.surface_m), out)
+    seed_kernel(model.orbit, model.orbit_start_s, middle, read_only(nodes.surface_m), out)
     return out
-
-
-def _fixed(values: FloatArray) -> FloatArray:
-    """A contiguous read-only view, as the shared nodes are: kernels are compiled anew for the other kind of array."""
-    view = np.ascontiguousarray(values).view()
-    view.flags.writeable = False
-    return view
 
 
 def geocode(
@@ -243,7 +236,7 @@ def geocode(
         _conversions(model),
         nodes.surface_m,
         nodes.normal,
-        _fixed(seeds_s[..., None]),
+        read_only(seeds_s[..., None]),
         nodes.frame,
         (block.row0, block.col0),
         np.ascontiguousarray(height_m, dtype=np.float64),
@@ -274,7 +267,7 @@ def locate(model: RadarModel, position_m: FloatArray, seed_s: FloatArray | float
     middle = model.first_line_time_s + 0.5 * model.shape_yx[0] * model.line_interval_s
     seeds = np.empty((1, position_m.shape[0]))
     if seed_s is None:
-        seed_kernel(model.orbit, model.orbit_start_s, middle, _fixed(position_m[None]), seeds)
+        seed_kernel(model.orbit, model.orbit_start_s, middle, read_only(position_m[None]), seeds)
     else:
         seeds[:] = seed_s
     locate_kernel(
