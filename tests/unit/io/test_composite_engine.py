@@ -443,3 +443,16 @@ def test_a_method_without_its_bands_is_refused(tmp_path):
         lc("composite", *folders, "--out", tmp_path / "a.zarr", "--start", "2021-03", "--end", "2021-03", "--method",
            "max_ndvi")  # fmt: skip
     assert not (tmp_path / "a.zarr").exists()
+
+
+def test_looks_are_fed_by_day_and_those_of_a_group_follow_each_other():
+    from types import SimpleNamespace
+
+    from landcover_cli.io.looks import feeding_order
+
+    def look(name: str, group: str, hour: int, day: int = 5):
+        return SimpleNamespace(id=name, group=group, when=dt.datetime(2021, 6, day, hour, tzinfo=dt.UTC))
+
+    looks = [look("a", "late", 12), look("b", "x", 11), look("c", "late", 10), look("d", "x", 9), look("z", "y", 23, 4)]
+    for order in (looks, looks[::-1]):
+        assert [one.id for one in feeding_order(order)] == ["z", "c", "a", "d", "b"]
