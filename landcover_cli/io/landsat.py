@@ -149,7 +149,7 @@ def _check(facts: dict[str, str], path: Path) -> None:
     if craft not in {"LANDSAT_8", "LANDSAT_9"}:
         raise InputError(
             f"{path}: {craft or 'a spacecraft that is not stated'!r}, not Landsat 8 or 9",
-            remedy="describe its bands as a sensor of your own and read it as a ready-made stack",
+            remedy="describe its bands in a YAML file and use lc preprocess raster --sensor",
         )
     if not re.fullmatch(r"[A-Za-z0-9_]+", facts.get("LANDSAT_PRODUCT_ID", "")):
         raise InputError(f"{path}: the metadata names no product", remedy="download the product again")
