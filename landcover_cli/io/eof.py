@@ -19,6 +19,7 @@ import numpy as np
 from landcover_cli.errors import InputError
 from landcover_cli.io.safe_archive import MAX_XML_BYTES, parse_xml
 from landcover_cli.io.safe_s1_xml import parse_time
+from landcover_cli.sar.orbit import interpolate_orbit
 from landcover_cli.sar.types import OrbitStateVectors, seconds_since
 
 _NAME = re.compile(
@@ -27,6 +28,7 @@ _NAME = re.compile(
 )
 _KINDS = ("POEORB", "RESORB")  # the first is preferred: 5 cm against 10 cm
 COVER_MARGIN_S = 60.0  # vectors needed before and after the acquisition for interpolation
+MAX_APART_M = 1000.0  # from the annotation's vectors; another pass is hundreds of kilometres away
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,12 @@ def read_eof(
         InputError: The file is missing, damaged, of another mission, or does not reach a minute beyond the
             acquisition on both sides.
     """
-    root = parse_xml(_eof_bytes(path), path.name)
+    try:
+        root = parse_xml(_eof_bytes(path), path.name)
+    except InputError as error:
+        raise InputError(
+            f"orbit file {error.problem}", remedy="fetch the orbit file again, for example with `lc fetch orbits`"
+        ) from error
     found = (root.findtext(".//Fixed_Header/Mission") or "").strip()
     if found.replace("Sentinel-1", "S1") != mission:
         raise InputError(
@@ -213,6 +220,36 @@ def _eof_bytes(path: Path) -> bytes:
             return archive.read(inside[0])
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})", remedy="check the path, download it again") from error
+
+
+def check_same_orbit(orbit: OrbitStateVectors, annotated: OrbitStateVectors, start_s: float, stop_s: float) -> None:
+    """Refuse an orbit file that is not of the product's pass.
+
+    Compared at the annotation's own vectors in and around the acquisition. Even predicted orbits are within some
+    hundred metres.
+
+    Args:
+        orbit: From `find_orbit`.
+        annotated: State vectors of the annotation, of the same epoch.
+        start_s: First zero-Doppler time of the acquisition, seconds since the epoch.
+        stop_s: Its last zero-Doppler time.
+
+    Raises:
+        InputError: They are more than `MAX_APART_M` apart.
+    """
+    time_s = annotated.time_s
+    near = (time_s >= start_s - COVER_MARGIN_S / 2) & (time_s <= stop_s + COVER_MARGIN_S / 2)
+    if not near.any():
+        return
+    first_s, last_s = float(time_s[near].min()), float(time_s[near].max())
+    position_m = interpolate_orbit(orbit, first_s, last_s).state(time_s[near])[0]
+    apart_m = float(np.linalg.norm(position_m - annotated.position_m[near], axis=1).max())
+    if not apart_m <= MAX_APART_M:
+        raise InputError(
+            f"orbit file {orbit.source}: up to {apart_m / 1000:.1f} km from the orbit in the product's annotation: it "
+            "is of another pass or damaged",
+            remedy="give the orbit file of the product, for example with `lc fetch orbits`",
+        )
 
 
 def find_orbit(

@@ -33,13 +33,15 @@ from landcover_cli.io.s1_slc import COVARIANCE_PARTS, open_slc
 from landcover_cli.io.s1_slices import assemble_slices
 from landcover_cli.io.s1_source import STRIP_LINES, IntensitySource, grd_sources
 from landcover_cli.io.s1_source import prepared as bound_filters
-from landcover_cli.io.s1_stac import parameters
+from landcover_cli.io.s1_stac import TITLES, parameters
 from landcover_cli.sar.pollayers import LAYER_INFO
 from landcover_cli.sar.speckle import SpeckleFilter
 from landcover_cli.sar.types import Backscatter
 from landcover_cli.sar.visibility import search_area_px
 
 _log = logging.getLogger("lc")
+
+_UNITS = {"incidence": "degrees", "layover_shadow": "code"}
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,22 @@ def _keep(
 
 
 def _layer_tags(prepared: PreparedS1, name: str) -> dict[str, str]:
-    if name not in LAYER_INFO:
-        return {}
     about = prepared.about
     tags = {"ACQUISITION_DATETIME": about.datetime, "PRODUCT": about.id}
     said = json.dumps({"ipf": about.facts["ipf"], **parameters(about.facts)}, sort_keys=True)
-    return tags | layer_tags(about.facts, name) | {"PARAMETERS": said}
+    own = layer_tags(about.facts, name) if name in LAYER_INFO else {"LAYER": TITLES[name], "UNITS": _UNITS[name]}
+    return tags | own | {"PARAMETERS": said}
+
+
+def _warn_if_empty(prepared: PreparedS1, empty: set[str]) -> None:
+    # Tiles of a pipeline may miss the scene.
+    if empty and not prepared.settings.may_miss:
+        _log.warning(
+            "%s: no pixel of %s has a value: the area holds only border, no-data pixels of the product, or ground that "
+            "the scene does not see (see --aoi and --layers layover_shadow)",
+            prepared.about.id,
+            ", ".join(band for band in prepared.about.bands if band in empty),
+        )
 
 
 def _finish(prepared: PreparedS1, work: Path, out: Path, how: S1Execution) -> Observation:
@@ -222,14 +234,18 @@ def _finish(prepared: PreparedS1, work: Path, out: Path, how: S1Execution) -> Ob
             made = create_geotiff(out / LAYER_FILES[name], descriptions=(name,), tags=tags, **common, **profile)
             layers[name] = stack.enter_context(rasterio.open(work / LAYER_FILES[name])), stack.enter_context(made)
         data, mask = stack.enter_context(create_observation(out, about))
+        empty = set(about.bands)
         for first in range(0, height, STRIP_LINES):
             how.check()
             how.progress(first, height, f"writing {about.id}")
             window = Window(0, first, width, min(STRIP_LINES, height - first))
             seen = np.ones((int(window.height), width), dtype=bool)
-            for index, dataset in enumerate(bands, start=1):
+            for index, (band, dataset) in enumerate(zip(about.bands, bands, strict=True), start=1):
                 values = dataset.read(1, window=window)
-                seen &= np.isfinite(values)
+                valid = np.isfinite(values)
+                seen &= valid
+                if valid.any():
+                    empty.discard(band)
                 data.write(values, index, window=window)
             bad: NDArray[np.bool_] = np.zeros_like(seen)
             for name, (source, target) in layers.items():
@@ -240,4 +256,5 @@ def _finish(prepared: PreparedS1, work: Path, out: Path, how: S1Execution) -> Ob
             mask.write(
                 np.where(seen, np.where(bad, MASK_BAD, MASK_CLEAR), MASK_NODATA).astype(np.uint8), 1, window=window
             )
+    _warn_if_empty(prepared, empty)
     return about

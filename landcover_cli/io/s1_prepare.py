@@ -22,18 +22,18 @@ from affine import Affine
 from landcover_cli.core.grid import geobox_from_bounds, metric_crs, utm_epsg
 from landcover_cli.core.lattice import Bounds, Lattice, intersect, snap_out
 from landcover_cli.errors import InputError, UsageError
-from landcover_cli.io.dem import Dem, datum_offset, open_dem
-from landcover_cli.io.eof import find_orbit
-from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
+from landcover_cli.io.dem import Dem, open_dem
+from landcover_cli.io.eof import check_same_orbit, find_orbit
 from landcover_cli.io.observation import Observation
 from landcover_cli.io.rasterwrite import whole_raster
+from landcover_cli.io.s1_datum import check_datum, check_flat
 from landcover_cli.io.s1_plan import BLOCK_PX, ScenePlan, plan_scene
 from landcover_cli.io.s1_residual import with_residual
 from landcover_cli.io.s1_scene import LAYERS
 from landcover_cli.io.safe_s1 import S1Product, open_measurement
 from landcover_cli.sar.border import has_border_noise
 from landcover_cli.sar.geocoding import RadarModel, radar_model
-from landcover_cli.sar.ground import Block, MapLattice, lattice_of
+from landcover_cli.sar.ground import Block, lattice_of
 from landcover_cli.sar.noise import Denoise, noise_state
 from landcover_cli.sar.orbit import interpolate_orbit
 from landcover_cli.sar.pollayers import LAYER_GROUPS, LAYER_INFO, check_product, check_window, needs_covariance
@@ -59,7 +59,8 @@ UNITS: dict[str, str] = {
 LAYER_FILES = {name: f"{name}.tif" for name in (*LAYERS, *LAYER_INFO)}
 # Beyond the outermost tie points: half a line of them, and relief.
 _RIM_M = 1000.0
-_TIE_STEP_DEG = 1e-4
+# Share of an area off the scene from which it is said; the outline is that of tie points, good to some 100 m.
+_OUTSIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
     if settings.bistatic:
         model = with_residual(model, annotation, channels, settings.looks)
     dem = open_dem(settings.dem, settings.dem_height, geoid_dirs=settings.geoid_dirs)
-    datum = check_datum(dem, annotation.geolocation, settings.geoid_dirs)
+    datum = check_datum(dem, annotation.geolocation, settings.geoid_dirs, annotation.meta.product_id)
     whole = settings.area_m if bounds is None else bounds
     assert whole is not None
     lattice, block = lattice_of(geobox_from_bounds(whole, gsd_m, crs))
@@ -210,6 +211,7 @@ def prepare_s1(products: Sequence[S1Product], settings: S1Settings, block_px: in
         about, facts={**about.facts, "orbit": orbit, "dem": {"name": dem.name, "heights": dem.height_kind, **datum}}
     )
     ground = outline.intersection(shapely.box(*whole))
+    check_flat(dem, annotation.geolocation, ground, crs, annotation.meta.product_id)
     return PreparedS1(settings, ordered, channels, model, dem, speckle, plan, block, about, ground, pair)
 
 
@@ -310,6 +312,8 @@ def _speckle_facts(speckle: SpeckleFilter | None) -> dict[str, Any]:
 
 def _channels(product: S1Product, settings: S1Settings) -> tuple[S1Channel, ...]:
     """Channels of a product; of an SLC each sub-swath in each polarisation."""
+    if not settings.polarisations:
+        product.check_whole()
     wanted = tuple(p.upper() for p in settings.polarisations) or product.polarisations
     swaths = product.swaths if product.meta.product_type == "SLC" else (None,)
     need_noise = settings.denoise != "off"
@@ -363,6 +367,10 @@ def _bounds(name: str, outline: BaseGeometry, settings: S1Settings, gsd_m: float
             f"y {bottom:.0f} to {top:.0f}, the area is at {_spelled(settings.area_m)}",
             remedy="choose an --aoi on the scene's footprint",
         )
+    area = shapely.box(*settings.area_m)
+    outside = 1.0 - outline.intersection(area).area / area.area
+    if outside > _OUTSIDE and not settings.may_miss:
+        _log.warning("%s: %.0f %% of the area asked for lie off the scene and stay empty", name, 100 * outside)
     return intersect(scene, snap_out(settings.area_m, gsd_m))
 
 
@@ -373,11 +381,12 @@ def _spelled(bounds: Bounds) -> str:
 def _model(annotation: S1Annotation, orbits: Path | None) -> tuple[RadarModel, str]:
     meta, image = annotation.meta, annotation.image
     vectors: OrbitStateVectors = annotation.orbit
-    if orbits is not None:
-        vectors = find_orbit(orbits, mission=meta.mission, start=meta.start, stop=meta.stop, epoch=annotation.epoch)
     times = annotation.geolocation.azimuth_time_s
     first = min(image.first_line_time_s, float(times.min()))
     last = max(image.last_line_time_s, float(times.max()))
+    if orbits is not None:
+        vectors = find_orbit(orbits, mission=meta.mission, start=meta.start, stop=meta.stop, epoch=annotation.epoch)
+        check_same_orbit(vectors, annotation.orbit, first, last)
     return radar_model(annotation, interpolate_orbit(vectors, first, last)), vectors.source
 
 
@@ -398,53 +407,6 @@ def _product_facts(annotation: S1Annotation) -> dict[str, Any]:
         "range_spacing_m": image.range_spacing_m,
         "azimuth_spacing_m": image.azimuth_spacing_m,
     }
-
-
-def check_datum(dem: Dem, ties: GeolocationGrid, geoid_dirs: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Compare a DEM with the terrain heights of the product's tie points.
-
-    Args:
-        dem: Terrain.
-        ties: Geolocation grid; its heights are above the ellipsoid.
-        geoid_dirs: Where geoid grids may lie, for the undulation of a DEM that is said to need none.
-
-    Returns:
-        What to record: the number of tie points that the DEM holds, and the median difference where there are three.
-
-    Raises:
-        InputError: The difference is the geoid's undulation: the datum is not the one given.
-    """
-    if dem.flat_m is not None:
-        return {}
-    heights = np.array([_height_at(dem, x, y) for x, y in zip(ties.lon_deg, ties.lat_deg, strict=True)])
-    seen = int(np.isfinite(heights).sum())
-    geoid = dem.geoid or _any_geoid(geoid_dirs)
-    if geoid is None:
-        difference = (heights - ties.height_m)[np.isfinite(heights)]
-        offset = float(np.median(difference)) if seen >= 3 else float("nan")
-        if abs(offset) > 10.0 and float(np.median(np.abs(difference - offset))) < 0.25 * abs(offset):
-            _log.warning(
-                "DEM %s lies %+.1f m from the heights of the product's own grid: check --dem-height", dem.name, offset
-            )
-    else:
-        undulation = geoid.undulation(ties.lon_deg, ties.lat_deg)
-        offset = datum_offset(heights, ties.height_m, undulation)
-    return {"tie_points": seen} | ({"tie_offset_m": round(offset, 2)} if np.isfinite(offset) else {})
-
-
-def _height_at(dem: Dem, lon_deg: float, lat_deg: float) -> float:
-    lattice = MapLattice("EPSG:4326", 0.0, 0.0, _TIE_STEP_DEG, -_TIE_STEP_DEG)
-    block = Block(int(np.floor(-lat_deg / _TIE_STEP_DEG)), int(np.floor(lon_deg / _TIE_STEP_DEG)), 1, 1)
-    return float(dem.heights(lattice, block)[0, 0])
-
-
-def _any_geoid(folders: tuple[Path, ...]) -> GeoidGrid | None:
-    for name in GRID_FILES:
-        try:
-            return open_geoid(name, None, folders)
-        except InputError:
-            continue
-    return None
 
 
 @contextmanager

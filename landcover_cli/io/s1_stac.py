@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyproj
+from shapely.geometry.polygon import orient
 
 import landcover_cli
 from landcover_cli.io.digests import sha256_file
@@ -39,7 +40,7 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 _PRODUCTS: dict[str, tuple[int, int, float, float, float]] = {
     "IW_GRDH": (5, 1, 4.4, 20.0, 22.0),
 }
-_TITLES = {
+TITLES = {
     "incidence": "Local incidence angle, degrees",
     "layover_shadow": "0 neither, 1 layover, 2 shadow, 3 both, 255 not seen",
     "quicklook": "Quick-look",
@@ -66,7 +67,9 @@ def s1_item(
     """
     facts = about.facts
     to_degrees = pyproj.Transformer.from_crs(about.crs, "EPSG:4326", always_xy=True)
-    ring = [to_degrees.transform(x, y) for x, y in footprint.exterior.coords] if not footprint.is_empty else []
+    # RFC 7946, 3.1.6: outer rings run counter-clockwise.
+    outer = orient(footprint).exterior
+    ring = [to_degrees.transform(x, y) for x, y in outer.coords] if not footprint.is_empty else []
     left, bottom, right, top = about.bounds_m
     height, width = about.lattice.shape_yx
     lons, lats = [p[0] for p in ring], [p[1] for p in ring]
@@ -212,4 +215,4 @@ def _layer(name: str, about: Observation) -> dict[str, Any]:
 def _title(name: str) -> str:
     if name in LAYER_INFO:
         return LAYER_INFO[name].title
-    return _TITLES.get(name, f"{name.upper()} backscatter")
+    return TITLES.get(name, f"{name.upper()} backscatter")

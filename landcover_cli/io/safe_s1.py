@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import rasterio
@@ -24,6 +26,8 @@ from landcover_cli.errors import InputError
 from landcover_cli.io.safe_archive import SafeArchive, open_archive
 from landcover_cli.io.safe_s1_xml import parse_annotation, parse_calibration, parse_manifest, parse_noise
 from landcover_cli.sar.types import NoiseVectors, ProductMeta, S1Annotation, S1Channel
+
+_log = logging.getLogger("lc")
 
 # s1a-iw-grd-vv-20210119t031653-20210119t031718-036201-043ed0-001, s1a-iw1-slc-vh-…, s1a-s3-grd-hh-…
 _STEM = re.compile(r"^s1[a-z]-([a-z]{2}\d?|[sn]\d)-(?:grd|slc)-(vv|vh|hh|hv)-", re.IGNORECASE)
@@ -40,6 +44,7 @@ class S1Product:
         archive: Its files.
         channels: (swath, polarisation) of every annotation present, sorted; swath is "IW" for a GRD, "IW1" for an SLC.
         declared: (swath, polarisation) of every annotation that the manifest lists, sorted.
+        listed: Names of these annotations, in the same order.
     """
 
     path: Path
@@ -48,6 +53,7 @@ class S1Product:
     archive: SafeArchive
     channels: tuple[tuple[str, str], ...]
     declared: tuple[tuple[str, str], ...]
+    listed: tuple[str, ...] = ()
 
     @property
     def polarisations(self) -> tuple[str, ...]:
@@ -74,8 +80,7 @@ class S1Product:
         """
         stem = self._stem(polarisation, swath)
         member = self._member("annotation", stem, "", ".xml")
-        root = self.archive.read_xml(member)
-        return parse_annotation(root, f"{self.archive.root}/{member}", self.meta, self.epoch)
+        return parse_annotation(self._read(member, stem), f"{self.archive.root}/{member}", self.meta, self.epoch)
 
     def channel(
         self, polarisation: str, swath: str | None = None, *, need_measurement: bool = True, need_noise: bool = True
@@ -100,16 +105,54 @@ class S1Product:
         noise = NoiseVectors(range_vectors=(), azimuth_blocks=())
         if need_noise or self._find("annotation/calibration", stem, "noise-", ".xml"):
             member = self._member("annotation/calibration", stem, "noise-", ".xml")
-            noise = parse_noise(self.archive.read_xml(member), f"{root}/{member}", self.epoch)
+            noise = parse_noise(self._read(member, stem), f"{root}/{member}", self.epoch)
         measurement = ""
         if need_measurement or self._find("measurement", stem, "", ".tiff"):
             measurement = self.archive.gdal_path(self._member("measurement", stem, "", ".tiff"))
         return S1Channel(
             annotation=self.annotation(polarisation, swath),
-            calibration=parse_calibration(self.archive.read_xml(calibration), f"{root}/{calibration}", self.epoch),
+            calibration=parse_calibration(self._read(calibration, stem), f"{root}/{calibration}", self.epoch),
             noise=noise,
             measurement=measurement,
         )
+
+    def check_whole(self) -> None:
+        """Refuse to take a part of the product for all of it; of use where nobody named polarisations.
+
+        A sub-swath that is absent with all of its files is only warned of: products are cut to sub-swaths on purpose.
+
+        Raises:
+            InputError: The annotation of a polarisation is missing, though the manifest lists it in a swath that is
+                there.
+        """
+        for (swath, polarisation), name in zip(self.declared, self.listed, strict=True):
+            if swath in self.swaths and (swath, polarisation) not in self.channels:
+                raise InputError(
+                    f"{self.meta.product_id}: annotation/{name} is missing, though the manifest lists it",
+                    remedy=f"download the product again, or ask for {', '.join(self.polarisations)} alone "
+                    "(--polarisation)",
+                )
+        absent = sorted({swath for swath, _ in self.declared} - set(self.swaths))
+        if absent:
+            _log.warning(
+                "%s: no annotation of the sub-swath %s, though the manifest lists it: made without",
+                self.meta.product_id,
+                ", ".join(absent),
+            )
+
+    def _read(self, member: str, stem: str) -> ET.Element:
+        """A file of one channel, whose header must be of the channel that the name says."""
+        root = self.archive.read_xml(member)
+        match = _STEM.match(stem)
+        assert match is not None
+        for field, named in (("swath", match.group(1).upper()), ("polarisation", match.group(2).upper())):
+            found = (root.findtext(f"adsHeader/{field}") or named).strip().upper()
+            if found != named:
+                raise InputError(
+                    f"{self.archive.root}/{member}: its name says {field} {named}, its header {found}",
+                    remedy="download the product again",
+                )
+        return root
 
     def _stem(self, polarisation: str, swath: str | None) -> str:
         polarisation = polarisation.upper()
@@ -191,12 +234,12 @@ def open_s1_product(path: Path | str) -> S1Product:
         raise InputError(
             f"{product_id}: annotation/*.xml is missing", remedy="download the whole product, with its annotation"
         )
-    declared = set()
+    declared = {}
     for element in manifest.iter():
         name = PurePosixPath(element.get("href", "")).name
         match = _STEM.match(name)
         if match and name.lower().endswith(".xml"):
-            declared.add((match.group(1).upper(), match.group(2).upper()))
+            declared[match.group(1).upper(), match.group(2).upper()] = name
     return S1Product(
         path=Path(path),
         meta=meta,
@@ -204,6 +247,7 @@ def open_s1_product(path: Path | str) -> S1Product:
         archive=archive,
         channels=channels,
         declared=tuple(sorted(declared)),
+        listed=tuple(declared[channel] for channel in sorted(declared)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -334,3 +335,29 @@ def test_a_medium_resolution_extra_wide_product_is_read(rome: Path) -> None:
     channel = product.channel("VV")
     assert channel.annotation.swath == "EW" and channel.annotation.image.range_spacing_m == 40.0
     assert [b.swath for b in channel.noise.azimuth_blocks] == ["EW1", "EW2", "EW3"]
+
+
+@pytest.mark.parametrize(
+    "table", ["annotation/", "annotation/calibration/calibration-", "annotation/calibration/noise-"]
+)
+def test_a_file_of_another_polarisation_under_this_name_is_refused(table: str, rome: Path) -> None:
+    path = rome / f"{table}{STEM}.xml"
+    text = path.read_text()
+    assert "<polarisation>VV<" in text
+    path.write_text(text.replace("<polarisation>VV<", "<polarisation>VH<"))
+    with pytest.raises(InputError, match=rf"{STEM}\.xml: its name says polarisation VV, its header VH"):
+        open_s1_product(rome).channel("VV")
+
+
+def test_a_part_of_a_product_is_not_taken_for_all_of_it(
+    rome: Path, shared_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"annotation/s1b-iw-grd-vh-\S+\.xml is missing, though the manifest lists"):
+        open_s1_product(rome).check_whole()
+    with pytest.raises(InputError, match=r"annotation/s1b-iw2-slc-vv-\S+\.xml is missing"):
+        open_s1_product(shared_data(f"s1/{SLC}")).check_whole()
+    monkeypatch.setattr(logging.getLogger("lc"), "propagate", True)
+    cut = next(name for name in EXPECTED if "morocco" in name)
+    with caplog.at_level(logging.WARNING, logger="lc"):
+        open_s1_product(shared_data(f"s1/{cut}")).check_whole()
+    assert "no annotation of the sub-swath IW2, IW3" in caplog.text
