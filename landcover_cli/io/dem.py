@@ -6,6 +6,7 @@ above the ellipsoid: 48 m too low, the geoid's undulation in Rome, moves a pixel
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +21,25 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from landcover_cli.errors import InputError
-from landcover_cli.io.demtiles import Bounds, DemTile, TileSheet, paste
+from landcover_cli.io.demtiles import TERRAIN_M, Bounds, DemTile, TileSheet, paste
 from landcover_cli.io.geoid import GRID_FILES, GeoidGrid, open_geoid
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, interpolate_nodes, read_only
 from landcover_cli.sar.resample import fill_heights
 
 FloatArray = NDArray[np.float64]
 
+_log = logging.getLogger("lc")
+
 SUFFIXES = (".tif", ".tiff", ".hgt", ".vrt", ".img", ".dt0", ".dt1", ".dt2", ".bil")
 # Copernicus DEM folders hold masks and accuracies beside the heights (product handbook, file naming).
 AUXILIARY = ("_EDM", "_FLM", "_HEM", "_WBM", "_ACM")
 VERTICAL = {"EGM96": "egm96", "EGM2008": "egm2008", "EGM08": "egm2008"}
 MAX_WINDOW_PX = 150_000_000
+# The products' grid follows a coarser, older DEM: that differs by a few metres in the median, by some 10 m at most
+# where one has the tops of trees and the other the ground. 15 m move a place by 15 to 45 m on the map.
+MAX_OFFSET_M = 15.0
+# One number never fits a landscape; beyond 100 m it is a wrong number, and places are off by 100 to 300 m.
+MAX_FLAT_OFFSET_M = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,13 +209,19 @@ def open_dem(
     return Dem(path.name, label, sheets, geoid, None, voids_are_sea, tuple(Path(p).name for p in paths))
 
 
-def datum_offset(dem_height_m: FloatArray, known_height_m: FloatArray, undulation_m: FloatArray) -> float:
+def datum_offset(
+    dem_height_m: FloatArray,
+    known_height_m: FloatArray,
+    undulation_m: FloatArray,
+    names: tuple[str, str] = ("given", "the product"),
+) -> float:
     """Median difference of a DEM from terrain heights known above the ellipsoid; a wrong datum is refused.
 
     Args:
         dem_height_m: [N] heights of the DEM above the ellipsoid; NaN where it has none.
         known_height_m: [N] heights of the geolocation grid at the same places.
         undulation_m: [N] geoid undulation there.
+        names: Of the DEM and of the product, for the message.
 
     Returns:
         Median of DEM − known in metres; NaN if fewer than three places compare.
@@ -224,11 +238,36 @@ def datum_offset(dem_height_m: FloatArray, known_height_m: FloatArray, undulatio
     wrong = min((undulation, -undulation), key=lambda value: abs(offset - value))
     if abs(undulation) > 10.0 and abs(offset - wrong) < 0.25 * abs(undulation) and spread < 0.25 * abs(undulation):
         raise InputError(
-            f"the DEM lies {offset:+.1f} m from the heights of the product's own grid, and the geoid's undulation is "
-            f"{undulation:+.1f} m: its vertical datum is not the one given",
+            f"DEM {names[0]} lies {offset:+.1f} m from the heights of the own grid of {names[1]}, and the geoid's "
+            f"undulation is {undulation:+.1f} m: its vertical datum is not the one given",
             remedy="give the datum of the DEM with --dem-height: ellipsoidal, egm96 (SRTM) or egm2008 (Copernicus)",
         )
     return offset
+
+
+def warn_of_offset(offset_m: float, dem: Dem, product: str) -> None:
+    """Warn of a DEM that lies far from the heights of the product's own grid.
+
+    Args:
+        offset_m: Median of DEM − known; NaN for unknown, of which nothing is said.
+        dem: The DEM.
+        product: Name of the product.
+    """
+    flat = dem.flat_m is not None
+    if abs(offset_m) > (MAX_FLAT_OFFSET_M if flat else MAX_OFFSET_M):
+        remedy = (
+            f"give about flat:{dem.flat_m - offset_m:.0f}, or a DEM"
+            if dem.flat_m is not None
+            else ("check --dem-height, the unit of the heights, and that the DEM is of this place")
+        )
+        _log.warning(
+            "DEM %s lies %+.1f m from the heights of the own grid of %s: pixels will be misplaced by one to three "
+            "times as much; %s",
+            dem.name,
+            offset_m,
+            product,
+            remedy,
+        )
 
 
 def _flat(text: str, height: str, geoid_dirs: Iterable[Path]) -> Dem:
@@ -236,7 +275,7 @@ def _flat(text: str, height: str, geoid_dirs: Iterable[Path]) -> Dem:
         value = float(text.removeprefix("flat:"))
     except ValueError:
         value = math.nan
-    if not -1000.0 <= value <= 9000.0:
+    if not TERRAIN_M[0] <= value <= TERRAIN_M[1]:
         raise InputError(
             f"--dem {text!r} holds no height between -1000 and 9000 m", remedy="write for example --dem flat:120"
         )

@@ -29,6 +29,8 @@ CHUNK_PX = 512
 KEPT_BYTES = 96 * 1024**2
 # A window of more chunks than this is read by itself: it is not asked for again.
 MAX_CHUNKS = 16
+# No ground lies outside: the shore of the Dead Sea is at -430 m, Mount Everest at 8849 m.
+TERRAIN_M = (-1000.0, 9000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def paste(sheet: TileSheet, window: tuple[int, int, int, int], void: float) -> F
         [rows, columns] metres as the files have them, NaN where no tile is.
 
     Raises:
-        InputError: A tile cannot be read.
+        InputError: A tile cannot be read, or holds what is no height of terrain.
     """
     first_row, last_row, first_col, last_col = window
     out: FloatArray | None = None
@@ -132,11 +134,23 @@ def _read(tile: DemTile, part: Window, void: float) -> FloatArray:
     except (RasterioError, OSError) as error:
         name = Path(tile.path).name
         raise InputError(f"DEM {name} cannot be read: {error}", remedy="fetch the tile again") from error
+    _refuse_no_terrain(tile, values)
     if not math.isnan(void):
         hole = np.isnan(values)
         if hole.any():
             values[hole & _inside_cover(tile, part)] = void
     return values
+
+
+def _refuse_no_terrain(tile: DemTile, values: FloatArray) -> None:
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+    if low < TERRAIN_M[0] or high > TERRAIN_M[1]:
+        name, wrong = Path(tile.path).name, low if low < TERRAIN_M[0] else high
+        raise InputError(
+            f"DEM {name} holds a height of {wrong:g} m, no ground lies outside {TERRAIN_M[0]:g} to {TERRAIN_M[1]:g} m",
+            remedy=f"if it stands for nodata, say so in the file: `gdal_edit.py -a_nodata {wrong:g} {name}`; "
+            "else correct the heights or their unit",
+        )
 
 
 def _window(tile: DemTile, part: Window) -> FloatArray:

@@ -8,18 +8,20 @@ workers changes a bit. The facets of a radar pixel are summed up in an order tha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from landcover_cli.errors import InputError, UsageError
 from landcover_cli.io.dem import Dem
 from landcover_cli.io.s1_plan import PlannedBlock, ScenePlan
 from landcover_cli.io.s1_source import STRIP_LINES, IntensitySource, LineFeed, prepared
-from landcover_cli.sar.flattening import AreaPatch, area_ratio, gamma_area
+from landcover_cli.sar.flattening import AreaPatch, area_ratio, gamma_area, mark_unknown
 from landcover_cli.sar.geocoding import RadarModel, geocode, seed_times
 from landcover_cli.sar.ground import Block, MapLattice, ground_nodes, ground_positions
 from landcover_cli.sar.resample import bilinear_yx
@@ -29,6 +31,11 @@ from landcover_cli.sar.terrain import local_incidence_deg
 from landcover_cli.sar.visibility import CODE_NODATA, layover_shadow
 
 Float32Array = NDArray[np.float32]
+_log = logging.getLogger("lc")
+# How far around a cell, in facets, the known ground beside a hole is sought; what lies deeper in it reaches none.
+HOLE_RIM_PX = (32, 128, 512)
+# No hole is thought to hold slopes steeper than 45°, beyond the heights of its rim not at all.
+HOLE_SLOPE = 1.0
 LAYERS = ("incidence", "layover_shadow")
 
 
@@ -108,6 +115,7 @@ def geocode_scene(
                 if progress is not None:
                     progress(done, len(plan.blocks))
                 yield finished
+        strips.warn_of_holes()
 
 
 def _map_block(
@@ -169,6 +177,11 @@ class _Strips:
                 self._ready[k] = bands
             self._next += 1
 
+    def warn_of_holes(self) -> None:
+        """Say how much terrain was missing, if any."""
+        if self._areas is not None:
+            self._areas.warn_of_holes()
+
     def sample(self, line: NDArray[np.float64], pixel: NDArray[np.float64]) -> dict[str, Float32Array]:
         """Bilinear power of every band at the places of a block."""
         first_pixel, end_pixel = self._plan.pixels
@@ -204,6 +217,8 @@ class _Areas:
         self._dem = dem
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._added = 0
+        self._lacking = 0
+        self._facets = 0
         self._done = -1
         # The first line that the cells from a given one on can still touch.
         firsts = [c.lines[0] for c in plan.cells]
@@ -218,17 +233,32 @@ class _Areas:
         self._done = index - 1
         cells = self._plan.cells[self._added : stop]
         for first in range(0, len(cells), 16):
-            for patch in self._pool.map(self._patch, cells[first : first + 16]):
+            batch = cells[first : first + 16]
+            for cell, (patch, lacking) in zip(batch, self._pool.map(self._patch, batch), strict=True):
                 self._add(patch)
+                self._lacking += lacking
+                self._facets += (cell.block.height - 1) * (cell.block.width - 1)
         self._added = stop
         area = self._sums.pop(index, None)
         if area is None:
             area = self._empty(index)
         return area_ratio(self._model, area, index * STRIP_LINES, self._plan.pixels[0])
 
-    def _patch(self, cell: PlannedBlock) -> AreaPatch:
+    def warn_of_holes(self) -> None:
+        if self._lacking:
+            _log.warning(
+                "DEM %s has no height at %d of %d terrain cells (%.3g %%): pixels that these may reach are nodata; "
+                "fill the holes (for example with `gdal_fillnodata.py`), or use another DEM",
+                self._dem.name,
+                self._lacking,
+                self._facets,
+                100.0 * self._lacking / self._facets,
+            )
+
+    def _patch(self, cell: PlannedBlock) -> tuple[AreaPatch, int]:
         highest = self._plan.height_range_m[1]
-        return cell_area(self._model, self._dem, self._plan.facet_lattice, cell.block, self._window(), highest)
+        lattice, needed = self._plan.facet_lattice, (*self._plan.lines, *self._plan.pixels)
+        return marked_area(self._model, self._dem, lattice, cell.block, self._window(), highest, needed)
 
     def _window(self) -> tuple[int, int, int, int]:
         return 0, self._model.shape_yx[0], self._plan.pixels[0], self._plan.pixels[1]
@@ -283,3 +313,73 @@ def cell_area(
     if highest_m is not None:
         hidden = cast_shadow(model, facets, cell, height, dem.heights, highest_m)
     return gamma_area(model, ground_positions(nodes, cell, height), place, hidden, window=window)
+
+
+def marked_area(
+    model: RadarModel,
+    dem: Dem,
+    facets: MapLattice,
+    cell: Block,
+    window: tuple[int, int, int, int],
+    highest_m: float | None = None,
+    needed: tuple[int, int, int, int] | None = None,
+) -> tuple[AreaPatch, int]:
+    """`cell_area`, NaN wherever facets that the DEM has no height for may lie, and how many of them there are.
+
+    Args:
+        model: The product.
+        dem: Terrain.
+        facets: The grid of facet corners.
+        cell: The corners.
+        window: (first line, end, first pixel, end) to keep.
+        highest_m: As for `cell_area`.
+        needed: Part of the window in which holes matter; all of it if None.
+
+    Returns:
+        The patch, and the number of facets without a height that may reach the window.
+    """
+    patch = cell_area(model, dem, facets, cell, window, highest_m)
+    height = dem.heights(facets, cell)
+    unknown = np.isnan(height)
+    bounds = hole_heights(dem, facets, cell) if unknown.any() else None
+    if bounds is None:
+        return patch, 0
+    nodes = ground_nodes(facets, cell)
+    seeds = seed_times(model, nodes)
+    low, high = (geocode(model, nodes, seeds, cell, bound) for bound in bounds)
+    return mark_unknown(patch, (low, high), unknown, needed or window)
+
+
+def hole_heights(dem: Dem, facets: MapLattice, cell: Block) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Lowest and highest height that each corner of a cell may have, by the known ground around the holes.
+
+    They depend on the cell and the DEM alone, so that the same pixels are marked whatever area is mapped.
+
+    Args:
+        dem: Terrain.
+        facets: The grid of facet corners.
+        cell: The corners.
+
+    Returns:
+        Two [h, w] arrays in metres, both the height itself where it is known; None where no ground is known far around.
+    """
+    for rim in HOLE_RIM_PX:
+        wide = dem.heights(facets, cell.padded(rim))
+        unknown = np.isnan(wide)
+        if not unknown.all():
+            break
+    else:
+        return None
+    distance, nearest = ndimage.distance_transform_edt(unknown, return_indices=True)
+    beside = wide[tuple(nearest)]
+    holes, count = ndimage.label(unknown, structure=np.ones((3, 3)))
+    # Every corner of a hole brings the nearest height of its rim.
+    low, high = beside.copy(), beside.copy()
+    names = np.arange(1, count + 1)
+    slack = HOLE_SLOPE * facets.pixel_m * distance[unknown]
+    least = np.asarray(ndimage.minimum(beside, holes, names))[holes[unknown] - 1]
+    most = np.asarray(ndimage.maximum(beside, holes, names))[holes[unknown] - 1]
+    low[unknown] = np.maximum(least, beside[unknown] - slack)
+    high[unknown] = np.minimum(most, beside[unknown] + slack)
+    inner = slice(rim, rim + cell.height), slice(rim, rim + cell.width)
+    return np.ascontiguousarray(low[inner]), np.ascontiguousarray(high[inner])

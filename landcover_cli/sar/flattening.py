@@ -92,6 +92,57 @@ def gamma_area(
     return AreaPatch(box[0], box[2], area)
 
 
+def mark_unknown(
+    patch: AreaPatch,
+    places: tuple[RadarCoordinates, RadarCoordinates],
+    unknown: NDArray[np.bool_],
+    window: tuple[int, int, int, int],
+) -> tuple[AreaPatch, int]:
+    """Make the area unknown wherever facets without a height may have put some of theirs.
+
+    Args:
+        patch: Areas of the facets that are known.
+        places: Coordinates of the corners at the lowest and at the highest height that they may have; for corners that
+            are known, their own.
+        unknown: [h, w] corners without a height.
+        window: (first line, end, first pixel, end) to keep.
+
+    Returns:
+        The patch, enlarged where needed, NaN in every pixel that such a facet may reach, and how many of these facets
+        reach the window. NaN stays in whatever is added to it, in any order.
+    """
+    lacking = unknown[:-1, :-1] | unknown[:-1, 1:] | unknown[1:, :-1] | unknown[1:, 1:]
+    lines = _facet_spans([place.line for place in places])[:, lacking]
+    pixels = _facet_spans([place.pixel for place in places])[:, lacking]
+    spans = np.concatenate([lines, pixels])
+    spans = spans[:, np.isfinite(spans).all(0)]
+    # A bilinear deposit touches the pixel before a place and the one behind it.
+    low, high = np.floor(spans[[0, 2]]), np.floor(spans[[1, 3]]) + 2.0
+    first = np.maximum(low, np.array([[window[0]], [window[2]]])).astype(np.int64)
+    end = np.minimum(high, np.array([[window[1]], [window[3]]])).astype(np.int64)
+    reaching = (first < end).all(0)
+    if not reaching.any():
+        return patch, 0
+    first, end = first[:, reaching], end[:, reaching]
+    box = [int(first[0].min()), int(end[0].max()), int(first[1].min()), int(end[1].max())]
+    ny, nx = patch.area_m2.shape
+    if ny:
+        box = [min(box[0], patch.line0), max(box[1], patch.line0 + ny), min(box[2], patch.pixel0), box[3]]
+        box[3] = max(box[3], patch.pixel0 + nx)
+    area = np.zeros((box[1] - box[0], box[3] - box[2]))
+    if ny:
+        y, x = patch.line0 - box[0], patch.pixel0 - box[2]
+        area[y : y + ny, x : x + nx] = patch.area_m2
+    _blank(first, end, (box[0], box[2]), area)
+    return AreaPatch(box[0], box[2], area), int(reaching.sum())
+
+
+def _facet_spans(corners: list[FloatArray]) -> FloatArray:
+    """[2, h - 1, w - 1] least and largest coordinate among the corners of each facet; NaN if one is not seen."""
+    views = [c[i : i + c.shape[0] - 1, j : j + c.shape[1] - 1] for c in corners for i in (0, 1) for j in (0, 1)]
+    return np.stack([np.minimum.reduce(views), np.maximum.reduce(views)])
+
+
 def reference_areas(model: RadarModel, line: FloatArray, pixel: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Areas of a pixel of flat ground: of beta nought (in the slant-range plane), and of gamma nought.
 
@@ -129,7 +180,8 @@ def area_ratio(model: RadarModel, area_m2: FloatArray, line0: int, pixel0: int) 
         pixel0: First pixel.
 
     Returns:
-        [ny, nx] float32 Aβ / ΣAγ; NaN where the area is under 5 % of that of flat ground (shadow, or no terrain).
+        [ny, nx] float32 Aβ / ΣAγ; NaN where the area is under 5 % of that of flat ground (shadow, or no terrain), or
+        NaN itself (`mark_unknown`).
     """
     ny, nx = area_m2.shape
     out = np.empty((ny, nx), dtype=np.float32)
@@ -169,6 +221,14 @@ def _reach(line: FloatArray, pixel: FloatArray) -> tuple[int, int, int, int] | N
         math.floor(float(pixels.min())),
         math.floor(float(pixels.max())) + 2,
     )
+
+
+@numba.njit(nogil=True, cache=True)
+def _blank(first: NDArray[np.int64], end: NDArray[np.int64], origin: tuple[int, int], out: FloatArray) -> None:
+    for n in range(first.shape[1]):
+        for i in range(first[0, n] - origin[0], end[0, n] - origin[0]):
+            for j in range(first[1, n] - origin[1], end[1, n] - origin[1]):
+                out[i, j] = np.nan
 
 
 @numba.njit(nogil=True, cache=True)

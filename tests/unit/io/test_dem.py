@@ -224,6 +224,8 @@ def test_wrong_datum_is_seen() -> None:
     for wrong in (-48.4, 48.4):
         with pytest.raises(InputError, match="vertical datum"):
             datum_offset(known + noise + wrong, known, undulation)
+    with pytest.raises(InputError, match=r"DEM a\.tif lies .* own grid of S1B"):
+        datum_offset(known - 48.4, known, undulation, ("a.tif", "S1B"))
     assert np.isnan(datum_offset(np.full(210, np.nan), known, undulation))
 
 
@@ -287,3 +289,15 @@ def test_nodes_stay_close_to_the_ground() -> None:
     exact = ellipsoid_surface(lon, lat)[0]
     error = np.linalg.norm(interpolate_nodes(nodes.surface_m, nodes.frame, block) - exact, axis=-1)
     assert error.max() < 1e-3
+
+
+@pytest.mark.parametrize("value", [-8888.0, 32767.0, np.inf])
+def test_what_is_no_height_is_refused(tmp_path: Path, value: float) -> None:
+    heights = np.full((100, 100), 50.0)
+    heights[40, 40] = value
+    dem = open_dem(_write(tmp_path / "bare.tif", heights, 10, 46, 0.01), "ellipsoidal")
+    with pytest.raises(InputError, match=rf"DEM bare\.tif holds a height of {value:g} m") as caught:
+        dem.height_range((10.0, 45.1, 10.9, 45.9))
+    assert "gdal_edit.py -a_nodata" in str(caught.value.remedy)
+    with pytest.raises(InputError, match="holds a height"):
+        dem.heights(GEO, _block(10.1, 45.9, 800, 800))

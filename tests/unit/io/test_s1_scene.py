@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.warp
 
 from landcover_cli.core.grid import geobox_from_bounds
 from landcover_cli.errors import InputError, UsageError
@@ -239,3 +242,42 @@ def test_plan_encloses_what_is_found(model) -> None:
         assert planned.lines[0] <= place.line.min() and planned.lines[1] > place.line.max() + 1
         assert planned.pixels[0] <= place.pixel.min() and planned.pixels[1] > place.pixel.max() + 1
     assert plan.facet_lattice.dx == 10 and s1_plan.CELL_PX == 256
+
+
+def _with_hole(path: Path, tmp_path: Path) -> Path:
+    """The terrain of Rome without 4 × 4 pixels in the middle of the area."""
+    with rasterio.open(path) as source:
+        values, profile = source.read(1).astype(np.float32), source.profile
+        x, y = rasterio.warp.transform("EPSG:32633", source.crs, [291_250], [4_649_250])
+        row, col = source.index(x[0], y[0])
+    values[row : row + 4, col : col + 4] = np.nan
+    out = tmp_path / "hole.tif"
+    with rasterio.open(out, "w", **{**profile, "driver": "GTiff", "dtype": "float32", "nodata": np.nan}) as target:
+        target.write(values, 1)
+    return out
+
+
+def test_holes_of_the_terrain_leave_no_wrong_value(
+    model, rome_dem, shared_data, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """What a hole's facets may reach is nodata; everything else has the bits that it has without the hole."""
+    path = _with_hole(shared_data("s1/sarsen_rome") / "Rome-30m-DEM.tif", tmp_path)
+    dem = open_dem(path, geoid_dirs=[shared_data("s1/egm96")], voids_are_sea=False)
+    lattice, block = _area((290_700, 4_648_700, 291_900, 4_649_900))
+    source = Formula(model.shape_yx, _speckled)
+
+    def made(terrain: Dem, block_px: int = 512, workers: int = 1) -> np.ndarray:
+        plan = plan_scene(model, terrain, lattice, block, flatten=True, block_px=block_px)
+        return _collect(plan, block, geocode_scene(model, {"VV": source}, terrain, plan, workers=workers))[0]
+
+    whole = made(rome_dem)
+    monkeypatch.setattr(logging.getLogger("lc"), "propagate", True)
+    with caplog.at_level(logging.WARNING, logger="lc"):
+        holed = made(dem)
+    assert [r.message.split(" at ")[0] for r in caplog.records] == ["DEM hole.tif has no height"]
+    assert np.array_equal(holed, made(dem, block_px=50, workers=3), equal_nan=True)
+    seen = np.isfinite(holed)
+    assert 100 < np.isnan(dem.heights(lattice, block)).sum() < (~seen).sum() < 1000
+    # Beside the hole a height comes from fewer neighbours, so that a value may differ a little; never by decibels.
+    change = np.abs(10 * np.log10(holed[seen] / whole[seen]))
+    assert np.count_nonzero(change) < 400 and np.nanmax(change) < 1.5
