@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lc")
 
+POLARISATIONS = ("VV", "VH", "HH", "HV")
+DATUMS = ("auto", "ellipsoidal", "egm96", "egm2008")
+LOOKS = "1,4"
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
@@ -109,7 +113,7 @@ def s1(
     speckle_option: SpeckleOption = None,
     polarisation: Polarisation = None,
     denoise: DenoiseOpt = "auto",
-    looks: Looks = "1,4",
+    looks: Looks = LOOKS,
     layers: LayersOpt = None,
     c2_window: C2Window = 5,
     aoi: Aoi = None,
@@ -128,6 +132,7 @@ def s1(
     from landcover_cli.io.s1_prepare import S1Settings
     from landcover_cli.sar.pollayers import expand_groups
 
+    _check_values(dem, dem_height, speckle, speckle_option)
     area_crs, area = _s1_area(aoi, crs)
     settings = S1Settings(
         dem=dem,
@@ -138,7 +143,7 @@ def s1(
         backscatter=backscatter,  # type: ignore[arg-type]
         speckle=speckle,
         speckle_options=_numbers(speckle_option or []),
-        polarisations=_several(polarisation),
+        polarisations=_polarisations(polarisation),
         denoise=denoise,  # type: ignore[arg-type]
         looks=_looks(looks),
         layers=expand_groups(_several(layers, upper=False)),
@@ -148,14 +153,18 @@ def s1(
         area_m=area,
     )
     output = _s1_output(scale, limits, cog, workers)
-    records = []
-    for group in _s1_groups(products, assemble):
-        records.append(_s1_one(group, settings, out, output, _execution(memory, workers), dry_run))
+    groups = _s1_groups(products, assemble)
+    _check_looks(groups, settings.looks)
+    how = _execution(memory, workers)
+    # All are checked before the first pixel of any.
+    todo = [_s1_checked(group, settings, out, output, how) for group in groups]
+    records = [record if dry_run or kept else _s1_one(p, record, output, how) for p, record, kept in todo]
     if as_json:
         typer.echo(json.dumps(records, ensure_ascii=False))
         return
-    for record in records:
-        typer.echo(f"{'would write' if dry_run else 'wrote'} {record['observation']}")
+    for record, (_, _, kept) in zip(records, todo, strict=True):
+        said = "kept, finished before:" if kept else "would write" if dry_run else "wrote"
+        typer.echo(f"{said} {record['observation']}")
 
 
 def _geoid_folder(folder: Path | None) -> tuple[Path, ...]:
@@ -166,25 +175,42 @@ def _geoid_folder(folder: Path | None) -> tuple[Path, ...]:
     return () if folder is None else (folder,)
 
 
-def _s1_one(
-    group: list[S1Product], settings: S1Settings, out: Path, output: S1Output | None, how: S1Execution, dry_run: bool
-) -> dict[str, Any]:
-    """Check, then write one product (or pass); what is to be said about it."""
+def _s1_checked(
+    group: list[S1Product], settings: S1Settings, out: Path, output: S1Output | None, how: S1Execution
+) -> tuple[PreparedS1, dict[str, Any], bool]:
+    """A product (or pass) that can be processed, what is to be said about it, and whether it was finished before.
+
+    Raises:
+        InputError: It cannot be processed, or something else lies where it would go.
+    """
+    from landcover_cli.io.s1_output import read_deliverables
+    from landcover_cli.io.s1_prepare import prepare_s1
+    from landcover_cli.io.s1_request import finished_before, with_request
+
+    prepared = with_request(prepare_s1(group, settings, how.block_px), output)
+    target = out / prepared.about.id
+    kept = finished_before(prepared, target)
+    record = _s1_record(prepared, target)
+    if kept:
+        record["kept"] = True
+    if kept and output is not None:
+        record["assets"] = read_deliverables(target)
+    return prepared, record, kept
+
+
+def _s1_one(prepared: PreparedS1, record: dict[str, Any], output: S1Output | None, how: S1Execution) -> dict[str, Any]:
+    """Write one product (or pass); what is to be said about it."""
     from dataclasses import replace
 
     from landcover_cli.cli.progress import reporter
-    from landcover_cli.io.atomic import atomic_folder
+    from landcover_cli.io.atomic import atomic_folder, remove_leftovers
     from landcover_cli.io.preprocess_s1 import preprocess_s1
     from landcover_cli.io.s1_output import write_deliverables
-    from landcover_cli.io.s1_prepare import prepare_s1
 
-    prepared = prepare_s1(group, settings, how.block_px)
-    about = prepared.about
-    target = out / about.id
-    record = _s1_record(prepared, target)
-    if dry_run:
-        return record
+    about, target = prepared.about, Path(record["observation"])
     log.debug("%s: %d lines × %d pixels are read", about.id, *prepared.reads_px)
+    for name in remove_leftovers(target):
+        log.info("removed %s, which a killed process left behind", name)
     with reporter() as watch, atomic_folder(target) as scratch:
         watch.step(about.id, 1, 0)
         preprocess_s1(prepared, scratch, replace(how, progress=watch.within))
@@ -220,7 +246,7 @@ def _s1_groups(paths: list[Path], assemble: bool) -> list[list[S1Product]]:
     seen: set[str] = set()
     for product in found:
         if product.meta.product_id in seen:
-            raise InputError(f"product {product.meta.product_id} is given twice", remedy="give each product once")
+            raise UsageError(f"product {product.meta.product_id} is given twice", remedy="give each product once")
         seen.add(product.meta.product_id)
     return [found] if assemble else [[product] for product in found]
 
@@ -229,12 +255,12 @@ def _s1_area(aoi: Path | None, crs: str | None) -> tuple[str | None, tuple[float
     """CRS and bounds of an AOI; without --crs the UTM zone of its centre."""
     if aoi is None:
         return crs, None
-    from landcover_cli.core.grid import utm_epsg
+    from landcover_cli.core.grid import metric_crs, utm_epsg
     from landcover_cli.io.vector import aoi_on_grid, read_aoi
 
     area = read_aoi(aoi)
     centre = area.geometry_4326.centroid
-    chosen = crs or f"EPSG:{utm_epsg(centre.x, centre.y)}"
+    chosen = metric_crs(crs, "--crs") if crs else f"EPSG:{utm_epsg(centre.x, centre.y)}"
     return chosen, aoi_on_grid(area, chosen).bounds
 
 
@@ -268,6 +294,50 @@ def _execution(memory: str | None, workers: int | None) -> S1Execution:
 def _several(values: list[str] | None, *, upper: bool = True) -> tuple[str, ...]:
     parts = [part.strip() for value in values or [] for part in value.replace(",", " ").split()]
     return tuple(part.upper() if upper else part for part in parts)
+
+
+def _polarisations(values: list[str] | None) -> tuple[str, ...]:
+    found = _several(values)
+    for name in found:
+        if name not in POLARISATIONS:
+            raise UsageError(
+                f"--polarisation {name!r} is none of {', '.join(POLARISATIONS)}", remedy="write e.g. VV or VV,VH"
+            )
+    return found
+
+
+def _check_looks(groups: list[list[S1Product]], looks: tuple[int, int]) -> None:
+    slc = any(product.meta.product_type == "SLC" for group in groups for product in group)
+    if looks != _looks(LOOKS) and not slc:
+        raise UsageError(
+            f"--looks {looks[0]},{looks[1]} is for SLC products; those given are GRD", remedy="leave --looks out"
+        )
+
+
+def _check_values(dem: str, dem_height: str, speckle: str, speckle_option: list[str] | None) -> None:
+    """Refuse option values that no input could make right.
+
+    Raises:
+        UsageError: A flat DEM without a height, a datum that is neither a name nor a path, parameters for no filter.
+    """
+    from landcover_cli.io.dem import open_dem
+
+    if dem.startswith("flat:"):
+        try:
+            open_dem(dem, "ellipsoidal")
+        except InputError as error:
+            raise UsageError(error.problem, remedy=error.remedy) from None
+    path = Path(dem_height)
+    if dem_height not in DATUMS and not path.exists() and path.name == dem_height and not path.suffix:
+        raise UsageError(
+            f"--dem-height {dem_height!r} is neither one of {', '.join(DATUMS)} nor an existing file",
+            remedy="choose one of them, or give the path of a geoid grid (GeoTIFF or GTX)",
+        )
+    if speckle == "none" and speckle_option:
+        raise UsageError(
+            f"--speckle-option {speckle_option[0]} with --speckle none",
+            remedy="choose a filter, or leave the option out",
+        )
 
 
 def _looks(text: str) -> tuple[int, int]:

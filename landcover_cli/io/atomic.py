@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from landcover_cli.errors import InputError, StorageError
@@ -67,6 +71,45 @@ def atomic_file(target: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
+@cache
+def _host_mark() -> str:
+    """Eight hex digits for the place where a process number means something: a host, and a container on it."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is there and belongs to someone else
+        return True
+    return True
+
+
+def remove_leftovers(target: Path) -> list[str]:
+    """Remove scratch folders of `atomic_folder` for this target that killed processes of this host left behind.
+
+    Those of a live process, of another host or of another target stay.
+
+    Returns:
+        Names of what was removed.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)-{_host_mark()}[0-9a-f]{{8}}")
+    removed = []
+    with suppress(OSError):  # no folder yet: nothing was left
+        for path in sorted(target.parent.iterdir()):
+            match = pattern.fullmatch(path.name)
+            if match and path.is_dir() and not path.is_symlink() and int(match[1]) > 0 and not _alive(int(match[1])):
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path.name)
+    return removed
+
+
 @contextmanager
 def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """An empty scratch folder beside `target`; renamed to it on success, removed on failure.
@@ -81,7 +124,7 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"output {target} exists already", remedy="choose another --out, or remove it")
-    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    token = f"{os.getpid()}-{_host_mark()}{secrets.token_hex(4)}"
     scratch = target.with_name(f".{target.name}.{token}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

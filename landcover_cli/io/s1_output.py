@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from landcover_cli.core.digest import pretty_json
 from landcover_cli.core.lattice import Lattice
-from landcover_cli.errors import UsageError
+from landcover_cli.errors import InputError, UsageError
 from landcover_cli.io.cog import write_cog
 from landcover_cli.io.observation import DATA, MASK, Observation, read_about
 from landcover_cli.io.quicklook import QUICKLOOK_PX, write_quicklook
@@ -119,6 +119,21 @@ def write_deliverables(folder: Path, footprint: BaseGeometry, output: S1Output) 
     item = s1_item(about, footprint, {name: folder / file for name, file in files.items()}, output.scale, ranges)
     (folder / ITEM).write_text(pretty_json(item), encoding="utf-8")
     return {**files, "item": ITEM}
+
+
+def read_deliverables(folder: Path) -> dict[str, str]:
+    """What `write_deliverables` said about a folder: {asset: file name}.
+
+    Raises:
+        InputError: The STAC item is missing or damaged.
+    """
+    try:
+        assets = json.loads((folder / ITEM).read_text(encoding="utf-8"))["assets"]
+        return {**{name: Path(asset["href"]).name for name, asset in assets.items()}, "item": ITEM}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder / ITEM} is missing or damaged ({error})", remedy=f"remove {folder}, and run the command again"
+        ) from None
 
 
 Level = tuple[Path, int, Lattice]

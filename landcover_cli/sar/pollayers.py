@@ -100,18 +100,25 @@ def check_product(
     phase = [name for name in wanted if LAYER_INFO[name].phase]
     if product_type != "SLC" and phase:
         raise InputError(
-            f"layer {phase[0]!r} needs the phase between the channels; {what} is a {product_type}, which has none",
+            f"layer {_as_asked(phase[0], wanted)!r} needs the phase between the channels; {what} is a {product_type}, "
+            "which has none",
             remedy=f"give the SLC of the same pass, or choose among {', '.join(DETECTED_LAYERS)}",
         )
     co = [name for name in polarisations if name[0] == name[1]]
     cross = [name for name in polarisations if name[0] != name[1]]
     if len(co) != 1 or len(cross) != 1:
         raise InputError(
-            f"layer {wanted[0]!r} needs a co-polar and a cross-polar channel; {what} is read with "
+            f"layer {_as_asked(wanted[0], wanted)!r} needs a co-polar and a cross-polar channel; {what} is read with "
             f"{', '.join(polarisations)} alone",
             remedy="give a dual-polarisation product with both of its polarisations, or leave the layer out",
         )
     return co[0], cross[0]
+
+
+def _as_asked(name: str, wanted: Sequence[str]) -> str:
+    """The group where all of its layers are wanted: that is how they are asked for."""
+    groups = (group for group, layers in LAYER_GROUPS.items() if name in layers and set(layers) <= set(wanted))
+    return next(groups, name)
 
 
 def check_window(window_px: int) -> None:

@@ -103,6 +103,7 @@ def test_no_worker_block_or_memory_changes_a_byte(place, tmp_path, monkeypatch):
     lc(place, tmp_path / "b", "--layers", "layover_shadow", "--workers", 3, "--memory", "1MB")
     from landcover_cli.io import preprocess_s1, s1_prepare, s1_source
     from landcover_cli.io.s1_output import S1Output, write_deliverables
+    from landcover_cli.io.s1_request import with_request
 
     monkeypatch.setattr(s1_source, "STRIP_LINES", 48)
     monkeypatch.setattr("landcover_cli.io.s1_scene.STRIP_LINES", 48)
@@ -114,6 +115,7 @@ def test_no_worker_block_or_memory_changes_a_byte(place, tmp_path, monkeypatch):
         area_m=tuple(json.loads(next((tmp_path / "a").glob("*/observation.json")).read_text())["bounds_m"]),
     )
     prepared = s1_prepare.prepare_s1([open_s1_product(safe_of(place))], settings, block_px=33)
+    prepared = with_request(prepared, S1Output())
     small = tmp_path / "c" / prepared.about.id
     small.mkdir(parents=True)
     preprocess_s1.preprocess_s1(prepared, small, preprocess_s1.S1Execution(workers=2, block_px=33))
@@ -321,6 +323,12 @@ def test_an_area_off_the_scene_is_refused(place, tmp_path):
         (("--scale", "log"), "scale 'log' is unknown"),
         (("--limits", "1"), "is not LOW,HIGH"),
         (("--limits", "1,2"), "limits are those of the 8-bit stretch"),
+        (("--crs", "EPSG:99999"), "--crs 'EPSG:99999' is no known CRS"),
+        (("--polarisation", "XX"), "--polarisation 'XX' is none of VV, VH, HH, HV"),
+        (("--dem", "flat:abc"), "--dem 'flat:abc' holds no height"),
+        (("--dem-height", "orthometric"), "--dem-height 'orthometric' is neither one of auto, ellipsoidal"),
+        (("--looks", "2,8"), "--looks 2,8 is for SLC products"),
+        (("--speckle", "none", "--speckle-option", "looks=4"), "--speckle-option looks=4 with --speckle none"),
         (("--crs", "EPSG:4326"), "is not a projected CRS in metres"),
         (("--memory", "much"), "--memory"),
     ],
@@ -330,4 +338,4 @@ def test_options_that_make_no_sense_are_refused(place, tmp_path, options, match)
 
 
 def test_a_product_given_twice_is_refused(place, tmp_path):
-    refused(InputError, "is given twice", place, tmp_path, safe_of(place))
+    refused(UsageError, "is given twice", place, tmp_path, safe_of(place))

@@ -234,6 +234,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_no_block_strip_or_worker_changes_a_byte(slc: Path, made: Path, tmp_path: Path, monkeypatch) -> None:
     from landcover_cli.io import preprocess_s1, s1_prepare, s1_source
     from landcover_cli.io.s1_output import S1Output, write_deliverables
+    from landcover_cli.io.s1_request import with_request
 
     monkeypatch.setattr(s1_source, "STRIP_LINES", 48)
     monkeypatch.setattr("landcover_cli.io.s1_scene.STRIP_LINES", 48)
@@ -246,7 +247,7 @@ def test_no_block_strip_or_worker_changes_a_byte(slc: Path, made: Path, tmp_path
         gsd_m=10.0,
         area_m=read_about(made).bounds_m,
     )
-    prepared = s1_prepare.prepare_s1([open_s1_product(slc)], settings, block_px=33)
+    prepared = with_request(s1_prepare.prepare_s1([open_s1_product(slc)], settings, block_px=33), S1Output())
     preprocess_s1.preprocess_s1(prepared, tmp_path, preprocess_s1.S1Execution(workers=3, block_px=33))
     write_deliverables(tmp_path, prepared.footprint, S1Output())
     assert len(prepared.plan.blocks) == 9
@@ -345,9 +346,11 @@ def no_pixels(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("no_pixels")
-@pytest.mark.parametrize("name", ["c2", "haalpha", "dprvi", "dop", "c12_imag", "alpha"])
+@pytest.mark.parametrize("name", ["c2", "haalpha", "dprvi", "dop", "c12_imag", "alpha", "c11"])
 def test_phase_of_a_grd_is_refused(grd: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"needs the phase between the channels; S1A_\S+ is a GRD") as caught:
+    with pytest.raises(
+        InputError, match=rf"layer '{name}' needs the phase between the channels; S1A_\S+ is a GRD"
+    ) as caught:
         on_grd(grd, tmp_path / "never", "--layers", f"rvi,{name}")
     assert "rvi, dprvic, theta_c, entropy_c" in caught.value.remedy
     assert not list(tmp_path.iterdir())
