@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from rio_cogeo.cogeo import cog_validate
 from s1product import ASCENDING, POWER, UNDULATION_M, write_aoi, write_dem, write_product
 from typer.testing import CliRunner
@@ -267,7 +268,7 @@ def test_a_wrong_datum_shows_in_the_tie_points(place, tmp_path, shared_data: Cal
 
 def test_a_wrong_datum_is_suspected_without_any_geoid(place, tmp_path, monkeypatch, caplog):
     from landcover_cli.io.dem import open_dem
-    from landcover_cli.io.s1_prepare import check_datum
+    from landcover_cli.io.s1_datum import check_datum
 
     monkeypatch.setattr("landcover_cli.io.geoid.proj_folders", list)
     dem = open_dem(write_dem(tmp_path / "above_sea.tif", shift_m=-UNDULATION_M), "ellipsoidal")
@@ -275,7 +276,7 @@ def test_a_wrong_datum_is_suspected_without_any_geoid(place, tmp_path, monkeypat
     with caplog.at_level(logging.WARNING, logger="lc"):
         facts = check_datum(dem, open_s1_product(safe_of(place)).annotation("VV").geolocation)
     assert facts["tie_offset_m"] == pytest.approx(-UNDULATION_M, abs=1)
-    assert "m from the heights of the product's own grid: check --dem-height" in caplog.text
+    assert "m from the heights of the own grid of the product: " in caplog.text
 
 
 def test_an_absent_polarisation_is_named(place, tmp_path):
@@ -339,3 +340,35 @@ def test_options_that_make_no_sense_are_refused(place, tmp_path, options, match)
 
 def test_a_product_given_twice_is_refused(place, tmp_path):
     refused(UsageError, "is given twice", place, tmp_path, safe_of(place))
+
+
+@pytest.mark.parametrize(
+    ("shift_m", "flat", "said"),
+    [
+        (300.0, None, "DEM off.tif lies +300"),
+        (-23.0, None, "DEM off.tif lies -2"),
+        (0.0, None, None),
+        (0.0, 1500.0, "DEM flat:1500 lies +"),
+        (0.0, 480.0, None),
+    ],
+)
+def test_terrain_far_from_the_products_own_heights_is_warned_of(
+    place, tmp_path, monkeypatch, caplog, shift_m: float, flat: float | None, said: str | None
+) -> None:
+    from landcover_cli.io.dem import open_dem
+    from landcover_cli.io.s1_datum import check_datum, check_flat
+
+    ties = open_s1_product(safe_of(place)).annotation("VV").geolocation
+    source = write_dem(tmp_path / "off.tif", shift_m=shift_m) if flat is None else f"flat:{flat:g}"
+    dem = open_dem(source, "ellipsoidal")
+    area = shapely.box(ties.lon_deg.min(), ties.lat_deg.min(), ties.lon_deg.max(), ties.lat_deg.max())
+    monkeypatch.setattr(logging.getLogger("lc"), "propagate", True)
+    with caplog.at_level(logging.WARNING, logger="lc"):
+        check_datum(dem, ties, what="S1A_x")
+        check_flat(dem, ties, area, "EPSG:4326", "S1A_x")
+        check_flat(dem, ties, shapely.Point(area.centroid), "EPSG:4326", "S1A_x")
+    found = {r.message for r in caplog.records}
+    if said is None:
+        assert not found
+    else:
+        assert all(m.startswith(said) and "S1A_x" in m for m in found) and found
