@@ -43,7 +43,7 @@ def test_the_map_moves_along_the_track(shared_data: Callable[[str], Path], tmp_p
     aoi = Path(__file__).parents[3] / "examples" / "aoi" / "rome.geojson"
     args = [
         safe, "--dem", "flat:60", "--aoi", aoi, "--crs", "EPSG:32633", "--backscatter", "sigma0", "--speckle", "none",
-        "--no-cog", "--workers", 1,
+        "--no-cog", "--workers", 1, "--polarisation", "VV",
     ]  # fmt: skip
     plain, moved = lc(*args, "--out", tmp_path / "plain"), lc(*args, "--out", tmp_path / "moved", "--bistatic")
     assert "bistatic" not in read_about(plain).facts
