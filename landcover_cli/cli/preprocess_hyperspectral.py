@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,17 +49,12 @@ def hyperspectral(
     from landcover_cli.io.hyperspectral import read_cube
     from landcover_cli.io.preprocess_hyperspectral import chosen_bands, preprocess_hyperspectral
 
-    if resampling not in {"bilinear", "nearest"}:
-        raise UsageError(f"--resampling {resampling!r} is unknown", remedy="use bilinear, nearest")
     cubes = [read_cube(path) for path in files]
-    if len({cube.id for cube in cubes}) < len(cubes):
-        raise InputError("two files have one name", remedy="give each cube once, or rename one")
     settings = cube_settings(cubes[0], aoi, crs, res, (wavelengths, keep_bad_bands, scale, nodata, date, resampling))
+    check_cubes(cubes, settings)
     records: list[dict[str, Any]] = []
     for cube in cubes:
         bands = chosen_bands(cube, settings)
-        if cube.when is None and settings.when is None:
-            raise InputError(f"{cube.path} states no date", remedy="give --date YYYY-MM-DD")
         target = out / cube.id
         records.append({"cube": cube.id, "observation": str(target), "bands": [band.name for band in bands]})
         if not dry_run:
@@ -97,6 +93,8 @@ def cube_settings(
     from landcover_cli.io.vector import aoi_on_grid, read_aoi
 
     wavelengths, keep_bad, scale, nodata, date, resampling = more
+    if resampling not in {"bilinear", "nearest"}:
+        raise UsageError(f"--resampling {resampling!r} is unknown", remedy="use bilinear, nearest")
     target = metric_crs(crs or first.crs, "--crs")
     if aoi is None and crs is not None and target != first.crs:
         raise UsageError("--crs without --aoi", remedy="give the area with --aoi")
@@ -113,6 +111,19 @@ def cube_settings(
         nodata=nodata,
         resampling=resampling,  # type: ignore[arg-type]
     )
+
+
+def check_cubes(cubes: Sequence[HyperCube], settings: HyperSettings) -> None:
+    """Refuse, before anything is written, files that would share a folder, and files without a day.
+
+    Raises:
+        InputError: Two files of one name, or no day in a file and none given.
+    """
+    if len({cube.id for cube in cubes}) < len(cubes):
+        raise InputError("two files have one name", remedy="give each file once, or rename one")
+    for cube in cubes:
+        if cube.when is None and settings.when is None:
+            raise InputError(f"{cube.path} states no date", remedy="give --date YYYY-MM-DD")
 
 
 def _day(text: str) -> dt.datetime | None:

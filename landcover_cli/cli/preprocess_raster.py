@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from landcover_cli.cli import options
-from landcover_cli.errors import InputError, UsageError
 
 log = logging.getLogger("lc")
 
@@ -30,24 +29,19 @@ def raster(
     as_json: options.Json = False,
 ) -> None:
     """Images of any optical sensor as observations: DIR/<file>/data.tif, mask.tif and observation.json."""
-    from landcover_cli.cli.preprocess_hyperspectral import cube_settings
+    from landcover_cli.cli.preprocess_hyperspectral import check_cubes, cube_settings
     from landcover_cli.config.sensorfile import read_sensor_file
     from landcover_cli.io.atomic import atomic_folder
     from landcover_cli.io.preprocess_raster import preprocess_described, read_described
     from landcover_cli.registry import names
 
-    if resampling not in {"bilinear", "nearest"}:
-        raise UsageError(f"--resampling {resampling!r} is unknown", remedy="use bilinear, nearest")
     described = read_sensor_file(sensor, names("sensor"))
     images = [read_described(path, described) for path in files]
-    if len({image.cube.id for image in images}) < len(images):
-        raise InputError("two files have one name", remedy="give each image once, or rename one")
     first = images[0].cube
     settings = cube_settings(first, aoi, crs, res or described.gsd_m, ("", False, None, None, date, resampling))
+    check_cubes([image.cube for image in images], settings)
     records: list[dict[str, Any]] = []
     for image in images:
-        if image.cube.when is None and settings.when is None:
-            raise InputError(f"{image.cube.path} states no date", remedy="give --date YYYY-MM-DD")
         target = out / image.cube.id
         bands = [band.name for band in image.cube.bands]
         records.append({"image": image.cube.id, "observation": str(target), "sensor": described.name, "bands": bands})
